@@ -1,0 +1,85 @@
+"""The console script `leukemia-lab <command> …`: the same as `python -m leukemia_lab.<command> …`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+COMMANDS = {
+    "train": "fit a model, or with -m a sweep of models; ends with validation results",
+    "evaluate": "open the locked test part of a finished run",
+}
+COMPLETION = {
+    "bash": """_leukemia_lab() {
+    COMPREPLY=($(COMP_LINE="${COMP_LINE:0:COMP_POINT}" leukemia-lab complete))
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+complete -o nospace -o default -F _leukemia_lab leukemia-lab""",
+    "zsh": """_leukemia_lab() {
+    compadd -S '' -- $(COMP_LINE="${words[1,CURRENT]}" leukemia-lab complete)
+}
+compdef _leukemia_lab leukemia-lab""",
+    "fish": """complete -c leukemia-lab -f \\
+    -a '(COMP_LINE=(commandline -cp) leukemia-lab complete | string split " ")'""",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command that `argv` (default: the command line) names; returns the exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    name = words[0] if words else "--help"
+    if name in COMMANDS:
+        module = importlib.import_module(f"leukemia_lab.{name}")
+        return int(module.main(words[1:]))
+    if name == "complete":
+        print(" ".join(completions(os.environ.get("COMP_LINE", ""))))
+        return 0
+    if name == "completion" and len(words) == 2 and words[1] in COMPLETION:
+        print(COMPLETION[words[1]])
+        return 0
+    if name in ("--version", "-V"):
+        from leukemia_lab import __version__
+
+        print(f"leukemia-lab {__version__}")
+        return 0
+    print(usage(), file=sys.stdout if name in ("--help", "-h") else sys.stderr)
+    if name in ("--help", "-h"):
+        return 0
+    from leukemia_lab.wording import nearest
+
+    print(f"\nleukemia-lab: {' '.join(words)!r} is no command.{nearest(name, COMMANDS)}", file=sys.stderr)
+    return 2
+
+
+def usage() -> str:
+    """The list of commands."""
+    commands = "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items())
+    return f"""usage: leukemia-lab <command> [key=value …]
+
+{commands}
+  completion  print the completion script of a shell: eval "$(leukemia-lab completion bash|zsh|fish)"
+
+leukemia-lab <command> --help lists a command's keys and their defaults."""
+
+
+def completions(line: str) -> list[str]:
+    """What may follow `line` (`leukemia-lab train model=v`): commands, then Hydra's groups, choices and keys."""
+    words = line.split()
+    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+        prefix = words[1] if len(words) == 2 else ""
+        return [name for name in COMMANDS if name.startswith(prefix)]
+    if words[1] not in COMMANDS:
+        return []
+    from hydra._internal.core_plugins.bash_completion import BashCompletion
+
+    from leukemia_lab.config import config_loader
+
+    rest = line.split(maxsplit=2)[2] if len(words) > 2 else ""
+    if line.endswith(" ") and rest and not rest.endswith(" "):
+        rest += " "
+    return list(BashCompletion(config_loader(None))._query(config_name=words[1], line=rest))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

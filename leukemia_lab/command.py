@@ -1,0 +1,225 @@
+"""The wrapper around Hydra's entry that every command shares.
+
+It checks the command line before any job starts (each override singly, then each job of a sweep as a whole), words
+Hydra's errors as ours, and ends with the exit status of the contract: 0 done, 1 some jobs failed, 2 bad input,
+3 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel
+
+from leukemia_lab.config import Composer, checked, conf_dir, content_hash, faults_error
+from leukemia_lab.errors import ConfigError, InterruptedRunError, LeukemiaLabError
+from leukemia_lab.progress import CONSOLE
+from leukemia_lab.sweeps import record_job, report_sweep
+
+Settings = TypeVar("Settings", bound=BaseModel)
+RUNS_DIR = Path("runs")
+DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job puts its run folder: exactly at `folder`, or under `parent` by the run's own name."""
+
+    parent: Path
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job returns: its run folder and the objective that a search maximises."""
+
+    folder: Path
+    objective: float | None
+
+
+@dataclass(frozen=True)
+class Command(Generic[Settings]):
+    """A command: its primary config, the schema of its settings, what one job does, whether it can be swept."""
+
+    name: str
+    settings: type[Settings]
+    job: Callable[[Settings, Place], JobResult]
+    sweepable: bool
+
+
+def run_command(command: Command[Any], argv: Sequence[str]) -> int:
+    """Run `command` with the overrides and Hydra options in `argv`; returns the exit status."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network at import
+    try:
+        return _run(command, list(argv))
+    except KeyboardInterrupt:
+        CONSOLE.print("\nInterrupted. The same command resumes.")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        return report_error(error)
+
+
+def report_error(error: Exception) -> int:
+    """Print `error` as a user should see it; returns the exit status."""
+    if os.environ.get("LEUKEMIA_LAB_DEBUG") == "1":
+        traceback.print_exception(error)
+    CONSOLE.print(error_text(error), style="bold red", markup=False)
+    return error.exit_status if isinstance(error, LeukemiaLabError) else SOME_FAILED
+
+
+def error_text(error: Exception) -> str:
+    """`SplitError: …` for our own errors; an unexpected one says so and how to see its traceback."""
+    name = type(error).__name__
+    if isinstance(error, LeukemiaLabError):
+        return f"{name}: {error}"
+    return f"Unexpected {name}: {error}\nThis is a fault of leukemia_lab. LEUKEMIA_LAB_DEBUG=1 shows the traceback."
+
+
+def _run(command: Command[Any], argv: list[str]) -> int:
+    args = get_args(argv)
+    if args.help or args.hydra_help or args.shell_completion or args.info is not None:
+        return _enter_hydra(command, argv, _no_job)
+    composer = Composer(command.name, command.settings, args.config_dir)
+    jobs = _jobs(composer, args.overrides, args.multirun)
+    faults = [fault for job in jobs for fault in composer.settings_faults(composer.compose(job))]
+    if faults:
+        raise faults_error(faults)
+    if args.cfg is not None:
+        return _enter_hydra(command, argv, _no_job)
+    if args.multirun:
+        return _sweep(command, composer, argv, args.overrides, len(jobs))
+    return _single(command, argv)
+
+
+def _jobs(composer: Composer, overrides: Sequence[str], multirun: bool) -> list[list[str]]:
+    """The overrides of each job; ConfigError with the faults of all overrides where one cannot be composed."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        sweeps = [override for override in parsed if override.is_sweep_override()]
+        if sweeps and not multirun:
+            names = ", ".join(str(override.input_line) for override in sweeps)
+            raise ConfigError(f"{names}: several values make a sweep: add -m, or give one value")
+        jobs = BasicSweeper.split_arguments(parsed, None)[0]
+        for job in jobs:
+            composer.compose(job)
+    except (HydraException, OmegaConfBaseException) as error:
+        singles = _single_overrides(overrides)
+        faults = composer.override_faults(singles)
+        usable = [text for text in singles if not composer.override_faults([text])]
+        with contextlib.suppress(HydraException, OmegaConfBaseException):  # the single overrides' faults say enough
+            faults += composer.settings_faults(composer.compose(usable))
+        raise faults_error(faults if faults else [str(error).strip()]) from error
+    return jobs
+
+
+def _single_overrides(overrides: Sequence[str]) -> list[str]:
+    """Each value of each swept override as an override of its own."""
+    singles: list[str] = []
+    for text in overrides:
+        try:
+            parsed = OverridesParser.create().parse_override(text)
+            swept = parsed.is_discrete_sweep() if parsed.is_sweep_override() else False
+            singles += (
+                [job[0] for job in BasicSweeper.split_arguments([parsed], None)[0]] if swept else [text]
+            )
+        except HydraException:
+            singles.append(text)
+    return singles
+
+
+def _enter_hydra(command: Command[Any], argv: Sequence[str], task: Callable[[DictConfig], Any]) -> int:
+    """Give the command line to Hydra; its own sys.exit becomes our status."""
+    sys.argv = [f"leukemia-lab {command.name}", *argv]
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name=command.name, version_base="1.3")(task)()
+    except SystemExit as leaving:
+        return BAD_INPUT if leaving.code not in (0, None) else DONE
+    return DONE
+
+
+def _no_job(_: DictConfig) -> None:
+    raise LeukemiaLabError("this call was to print only")
+
+
+def _single(command: Command[Any], argv: Sequence[str]) -> int:
+    statuses: list[int] = []
+
+    def task(config: DictConfig) -> None:
+        given = Path(HydraConfig.get().run.dir)
+        place = Place(RUNS_DIR, None if given == Path() else given)
+        try:
+            command.job(checked(command.settings, config), place)
+            statuses.append(DONE)
+        except KeyboardInterrupt:
+            statuses.append(INTERRUPTED)
+            CONSOLE.print("\nInterrupted. The same command resumes.")
+        except Exception as error:
+            statuses.append(report_error(error))
+
+    left = _enter_hydra(command, argv, task)
+    return statuses[0] if statuses else left
+
+
+def _sweep(
+    command: Command[Any], composer: Composer, argv: list[str], overrides: list[str], n_jobs: int
+) -> int:
+    if not command.sweepable:
+        raise ConfigError(f"{command.name} takes one run at a time: leave -m out")
+    folder = Path(composer.compose(_fixed(overrides)).hydra.sweep.dir)
+    if folder == Path():
+        own = sorted(text for text in overrides if not text.startswith("hydra."))
+        folder = RUNS_DIR / f"sweep-{content_hash({'overrides': own})}"
+        argv = [*argv, f"hydra.sweep.dir={folder}"]
+    CONSOLE.print(f"sweep of {n_jobs} runs in {folder}")
+    job_files: list[Path] = []
+
+    def task(config: DictConfig) -> float | None:
+        job_overrides = list(HydraConfig.get().overrides.task)
+        CONSOLE.print(f"\nrun {len(job_files) + 1} of {n_jobs}: {' '.join(job_overrides)}", markup=False)
+        result, failure = None, None
+        try:
+            result = command.job(checked(command.settings, config), Place(folder, None))
+        except InterruptedRunError as error:
+            raise KeyboardInterrupt from error
+        except Exception as error:
+            failure = error
+            report_error(error)
+        job_files.append(
+            record_job(
+                folder,
+                job_overrides,
+                model=str(config.model.name),
+                protocol=str(config.protocol.name),
+                run=None if result is None else result.folder,
+                error=None if failure is None else error_text(failure),
+            )
+        )
+        return None if result is None else result.objective
+
+    status = _enter_hydra(command, argv, task)
+    all_done = report_sweep(folder, job_files)
+    return status if status != DONE else (DONE if all_done else SOME_FAILED)
+
+
+def _fixed(overrides: Sequence[str]) -> list[str]:
+    """The overrides that are the same in every job of a sweep."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [str(override.input_line) for override in parsed if not override.is_sweep_override()]

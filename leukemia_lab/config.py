@@ -1,0 +1,248 @@
+"""From overrides to checked settings: composing with Hydra, finding all faults, resolving `auto`, identity.
+
+Hydra and OmegaConf end here and in the commands; everything below takes plain arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from leukemia_lab.errors import ConfigError
+from leukemia_lab.targets import target_faults
+from leukemia_lab.wording import nearest
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+# What our code gives to each kind of target; a config may not set these.
+SUPPLIED = {
+    "model.net": ("in_channels", "n_classes", "image_size"),
+    "augment.on_device": (),
+    "optim.optimizer": ("params", "lr", "weight_decay"),
+}
+
+
+@cache
+def conf_dir() -> Path:
+    """The folder of the YAML files: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise ConfigError(f"conf/train.yaml is neither in {package} nor beside it: install leukemia-lab again")
+
+
+def config_loader(extra_dir: str | None) -> ConfigLoader:
+    """Hydra's loader over conf/ and, before it, the user's `--config-dir`."""
+    Plugins.instance()
+    search_path = create_config_search_path(str(conf_dir()))
+    if extra_dir is not None:
+        folder = Path(extra_dir).resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir {extra_dir}: no such folder")
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    return ConfigLoaderImpl(config_search_path=search_path)
+
+
+class Composer:
+    """Composes one primary config (`train`, `evaluate`) and words everything that is wrong with it."""
+
+    def __init__(self, config_name: str, settings: type[Settings], extra_dir: str | None) -> None:
+        self.config_name = config_name
+        self.settings = settings
+        self.loader = config_loader(extra_dir)
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config with `overrides`, Hydra's own node included; raises Hydra's and OmegaConf's errors."""
+        return self.loader.load_configuration(self.config_name, list(overrides), run_mode=RunMode.RUN)
+
+    def override_faults(self, overrides: Sequence[str]) -> list[str]:
+        """The faults of each override taken singly: what cannot be parsed, found or set."""
+        faults = []
+        groups: list[str] = []
+        for text in sorted(overrides, key=self._is_group_choice, reverse=True):
+            fault = self._override_fault(text, groups)
+            if fault is not None:
+                faults.append(fault)
+            elif self._is_group_choice(text):
+                groups.append(text)
+        return faults
+
+    def settings_faults(self, config: DictConfig) -> list[str]:
+        """The faults of a composed config: schema first, then the arguments of every `_target_` node."""
+        try:
+            values = plain(config)
+        except OmegaConfBaseException as error:
+            return [_first_line(error)]
+        faults = [f"{key}: not set; give {key}=…" for key in _missing_keys(values)]
+        faults = faults if faults else schema_faults(self.settings, values)
+        for key, supplied in SUPPLIED.items():
+            node = _select(values, key)
+            if isinstance(node, Mapping):
+                faults += target_faults(node, supplied, key)
+        return faults
+
+    def _is_group_choice(self, text: str) -> bool:
+        key = text.partition("=")[0]
+        return bool(self._options(key.lstrip("+~")))
+
+    def _options(self, group: str) -> list[str]:
+        return list(self.loader.get_group_options(group, ObjectType.CONFIG)) if group.isidentifier() else []
+
+    def _override_fault(self, text: str, groups: Sequence[str]) -> str | None:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            why = _first_line(error)
+            return f"{text}: not understood ({why}); write key=value, in quotes where the shell needs it"
+        try:
+            self.compose([*groups, text])
+        except (HydraException, OmegaConfBaseException) as error:
+            return self._explain(override, error, groups)
+        return None
+
+    def _explain(self, override: Override, error: Exception, groups: Sequence[str]) -> str:
+        key, value = override.key_or_group, override.get_value_element_as_str()
+        options = self._options(key)
+        if options:
+            return f"{key}: {value!r} is no choice; allowed: {', '.join(options)}.{nearest(value, options)}"
+        config = self.compose(groups)
+        parent_key, _, name = key.rpartition(".")
+        while parent_key and _select(config, parent_key) is None:
+            parent_key, _, name = parent_key.rpartition(".")
+        parent = _select(config, parent_key) if parent_key else config
+        if not isinstance(parent, DictConfig) or name in parent:
+            return f"{key}: {value!r} cannot be set: {_first_line(error)}"
+        allowed = [str(other) for other in parent if other != "hydra"]
+        hint = nearest(name, allowed, parent_key) or _same_name_elsewhere(name, config)
+        where = parent_key if parent_key else "the top level"
+        return f"{key}: no such key (given {value!r}); allowed in {where}: {', '.join(allowed)}.{hint}"
+
+
+def schema_faults(settings: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
+    """One line for each key of `values` that the schema refuses: key, given, allowed."""
+    try:
+        settings.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        by_key: dict[str, list[Any]] = {}
+        for fault in error.errors(include_url=False):
+            by_key.setdefault(_key_of(fault["loc"], values, fault["type"]), []).append(fault)
+        return [_schema_fault(key, faults) for key, faults in by_key.items()]
+    return []
+
+
+def checked(settings: type[Settings], config: DictConfig) -> Settings:
+    """The settings of a composed config; ConfigError with all faults."""
+    values = plain(config)
+    faults = schema_faults(settings, values)
+    if faults:
+        raise faults_error(faults)
+    return settings.model_validate_json(json.dumps(values))
+
+
+def faults_error(faults: Sequence[str]) -> ConfigError:
+    """One error for all faults."""
+    unique = list(dict.fromkeys(faults))
+    if len(unique) == 1:
+        return ConfigError(unique[0])
+    return ConfigError(f"{len(unique)} faults:\n" + "\n".join(f"  {fault}" for fault in unique))
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The config as plain Python, resolved, without Hydra's node; a missing `???` stays as text."""
+    ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    container = OmegaConf.to_container(ours, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items() if key != "experiment"}
+
+
+def content_hash(values: Mapping[str, Any]) -> str:
+    """A short hash of plain values, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _key_of(location: Sequence[int | str], values: Any, kind: str) -> str:
+    """Pydantic's location without the tags of unions, as a config key."""
+    key: list[str] = []
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        elif not (last and kind == "missing"):
+            continue
+        key.append(str(part))
+    return ".".join(key)
+
+
+def _schema_fault(key: str, faults: Sequence[Mapping[str, Any]]) -> str:
+    first = faults[0]
+    if first["type"] == "missing":
+        return f"{key}: not set; give {key}=…"
+    if first["type"] == "extra_forbidden":
+        return f"{key}: no such key (given {first['input']!r})"
+    ours = [
+        str(fault["msg"]).removeprefix("Value error, ") for fault in faults if fault["type"] == "value_error"
+    ]
+    if ours:
+        return f"{key}: {ours[0]}"
+    allowed = " or ".join(_allowed(fault) for fault in faults)
+    hint = nearest(str(first["input"]), [word for fault in faults for word in _choices(fault)])
+    return f"{key}: {first['input']!r} cannot be used; allowed: {allowed}.{hint}"
+
+
+def _choices(fault: Mapping[str, Any]) -> list[str]:
+    if fault["type"] != "literal_error":
+        return []
+    return str(fault["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+
+
+def _allowed(fault: Mapping[str, Any]) -> str:
+    return ", ".join(_choices(fault)) or str(fault["msg"]).removeprefix("Input should be ")
+
+
+def _select(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(values, Mapping | DictConfig) or part not in values:
+            return None
+        values = values[part]
+    return values
+
+
+def _missing_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys that are `???`, mandatory and not given."""
+    found: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found += _missing_keys(value, f"{prefix}{key}.")
+        elif value == "???":
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _same_name_elsewhere(name: str, config: DictConfig) -> str:
+    """A hint for `lr=1e-3` where `optim.lr` is meant."""
+    nodes = [str(node) for node in config if node != "hydra"]
+    found = [f"{node}.{name}" for node in nodes if _select(config, f"{node}.{name}") is not None]
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -1,0 +1,216 @@
+"""The split manifest: made once by a protocol, checked for leaks, written with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leukemia_lab.data.protocols import PARTS, Protocol, assign, check_protocol
+from leukemia_lab.errors import SplitError
+
+__all__ = ["PARTS", "Protocol", "Split", "check_split", "make_split", "read_split", "write_split"]
+
+LEAKY = "LEAKY"
+NO_SUBJECTS = "NO SUBJECTS"
+TWINS_IGNORED = "TWINS IGNORED"
+
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("cell_id", "subject", "group", "label", "part")]
+    + [("fold", pa.int64())]
+)
+CELL_COLUMNS = ("cell_id", "label", "subject", "group", "official_fold", "official_part")
+METADATA_KEY = b"leukemia_lab.split"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Part and fold of every cell in use.
+
+    `table` has one row a cell, sorted by `cell_id`: `cell_id, subject, group, label, part, fold`, where
+    `part` is train, val or test and `fold` the fold in which the cell is tested (<NA> where the protocol
+    has none). `protocol` holds the name and the values that shaped the split, `stamps` what makes it less
+    than honest, `notes` what happened and the balance reached.
+    """
+
+    table: pd.DataFrame
+    protocol: dict[str, str | int | float]
+    stamps: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over rows, protocol and stamps, 64 hexadecimal digits."""
+        content = [_to_arrow(self.table).to_pylist(), self.protocol, self.stamps]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def make_split(cells: pd.DataFrame, protocol: Protocol) -> Split:
+    """Split `cells` by `protocol`, the same for any row order.
+
+    `cells` has one row a cell: `cell_id`, `label`, `subject` (null where unknown), `group` (subjects that
+    share cells have one group), `official_fold` (nullable), `official_part` (train or prelim). Raises
+    SplitError where the protocol does not fit the data.
+    """
+    check_protocol(protocol)
+    _check_cells(cells)
+    cells = cells.sort_values("cell_id", ignore_index=True)
+    no_subjects = bool(cells["subject"].isna().all())
+    if protocol.grouped:
+        _require_subjects(cells, protocol)
+    assignment = assign(cells, protocol)
+    stamps = {
+        LEAKY: not protocol.grouped,
+        NO_SUBJECTS: no_subjects,
+        TWINS_IGNORED: protocol.grouped and protocol.twins == "ignore",
+    }
+    table = _from_arrow(_to_arrow(assignment.cells.sort_values("cell_id")))
+    split = Split(
+        table=table,
+        protocol=protocol.shape(),
+        stamps=tuple(stamp for stamp, applies in stamps.items() if applies),
+        notes=assignment.notes + _balance_notes(table),
+    )
+    check_split(split)
+    return split
+
+
+def check_split(split: Split) -> None:
+    """Raise SplitError where the parts are no partition, lack a class, or (unless LEAKY) share subjects."""
+    table = split.table
+    if table["cell_id"].duplicated().any():
+        twice = table.loc[table["cell_id"].duplicated(), "cell_id"].iloc[0]
+        raise SplitError(f"cell {twice} is in the split more than once. Draw the split again.")
+    if not table["part"].isin(PARTS).all():
+        wrong = table.loc[~table["part"].isin(PARTS), ["cell_id", "part"]].iloc[0]
+        raise SplitError(f"cell {wrong['cell_id']} is in part {wrong['part']!r}; parts are train, val, test.")
+    cells = pd.crosstab(table["part"], table["label"]).reindex(PARTS, fill_value=0)
+    for part, counts in cells.iterrows():
+        if (counts == 0).any():
+            raise SplitError(
+                f"{part} has no {counts.idxmin()} cells under protocol {split.protocol.get('name')}. "
+                "Choose another fold, share or protocol: every part needs every class."
+            )
+    if LEAKY not in split.stamps:
+        _refuse_leak(split, "subject")
+        _refuse_leak(split, "group")
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Write `split.parquet`; hash, protocol, stamps and notes go into the schema metadata.
+
+    The file appears whole or not at all. Raises SplitError as `check_split` does.
+    """
+    check_split(split)
+    about = {
+        "hash": split.hash,
+        "protocol": split.protocol,
+        "stamps": split.stamps,
+        "notes": split.notes,
+    }
+    rows = _to_arrow(split.table).replace_schema_metadata({METADATA_KEY: json.dumps(about)})
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pq.write_table(rows, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_split(path: Path) -> Split:
+    """Read what `write_split` wrote; raises SplitError where the content does not match the stored hash."""
+    try:
+        rows = pq.read_table(path, partitioning=None)
+        about: dict[str, Any] = json.loads(rows.schema.metadata[METADATA_KEY])
+        missing = [name for name in SCHEMA.names if name not in rows.column_names]
+    except FileNotFoundError:
+        raise SplitError(f"there is no split at {path}. Train first, or give another run folder.") from None
+    except (pa.ArrowInvalid, KeyError, TypeError) as fault:
+        raise SplitError(f"{path} is not a split written by leukemia_lab. Draw the split again.") from fault
+    if missing:
+        raise SplitError(f"{path} lacks the columns {', '.join(missing)}. Draw the split again.")
+    split = Split(_from_arrow(rows), about["protocol"], tuple(about["stamps"]), tuple(about["notes"]))
+    if split.hash != about["hash"]:
+        raise SplitError(
+            f"{path} was changed after it was written: stored hash {about['hash'][:12]}, content has "
+            f"{split.hash[:12]}. Draw the split again."
+        )
+    return split
+
+
+def _to_arrow(table: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(table[SCHEMA.names], schema=SCHEMA, preserve_index=False)
+
+
+def _from_arrow(rows: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = rows.select(SCHEMA.names).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    return frame
+
+
+def _check_cells(cells: pd.DataFrame) -> None:
+    missing = [column for column in CELL_COLUMNS if column not in cells]
+    if missing:
+        raise SplitError(f"the table of cells lacks the columns {', '.join(missing)}. Index the data again.")
+    if cells.empty:
+        raise SplitError("there are no cells to split. Check data.root.")
+    for column in ("cell_id", "label", "group"):
+        if cells[column].isna().any():
+            raise SplitError(f"{cells[column].isna().sum()} of {len(cells)} cells have no {column}.")
+    if cells["cell_id"].duplicated().any():
+        twice = cells.loc[cells["cell_id"].duplicated(), "cell_id"].iloc[0]
+        raise SplitError(f"cell {twice} is in the table of cells more than once. Index the data again.")
+    groups = cells.groupby("subject")["group"].nunique()
+    if (groups > 1).any():
+        raise SplitError(f"subject {groups.idxmax()} is in {groups.max()} groups; a subject has one group.")
+
+
+def _require_subjects(cells: pd.DataFrame, protocol: Protocol) -> None:
+    unknown = cells["subject"].isna()
+    if unknown.any():
+        raise SplitError(
+            f"protocol {protocol.name} keeps subjects apart, but {unknown.sum()} of {len(cells)} cells have "
+            f"no subject (first: {cells.loc[unknown, 'cell_id'].iloc[0]}). Set data.subject_pattern so that "
+            "it finds the subject in each name, or protocol=random_cells (its results are stamped LEAKY)."
+        )
+
+
+def _refuse_leak(split: Split, column: str) -> None:
+    table = split.table
+    n_parts = table.groupby(column)["part"].nunique()
+    leaks = sorted(n_parts.index[n_parts > 1])
+    if not leaks:
+        return
+    members = table[table[column] == leaks[0]]
+    parts = [part for part in PARTS if (members["part"] == part).any()]
+    others = f", and {len(leaks) - 1} more such {column}s" if len(leaks) > 1 else ""
+    of_group = f" with the subjects {', '.join(sorted(members['subject'].dropna().unique()))}"
+    untwinned = column == "group" or split.protocol.get("twins") == "ignore"
+    advice = (
+        "Twins were not merged: set protocol.twins=merge."
+        if untwinned
+        else "Draw the split again with a protocol that keeps subjects apart, e.g. protocol=subject_holdout."
+    )
+    raise SplitError(
+        f"{column} {leaks[0]}{of_group if column == 'group' else ''} is in {' and '.join(parts)} "
+        f"({len(members)} cells){others}. {advice}"
+    )
+
+
+def _balance_notes(table: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
+    for part in PARTS:
+        rows = table[table["part"] == part]
+        classes = ", ".join(
+            f"{label} {share:.1%}"
+            for label, share in rows["label"].value_counts(normalize=True).sort_index().items()
+        )
+        subjects = f", {rows['subject'].nunique()} subjects" if rows["subject"].notna().any() else ""
+        notes.append(f"{part}: {len(rows)} cells ({len(rows) / len(table):.1%}){subjects}, {classes}")
+    return tuple(notes)

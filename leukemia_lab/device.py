@@ -1,0 +1,37 @@
+"""Which device and which precision `auto` stands for on this machine."""
+
+from __future__ import annotations
+
+import torch
+
+from leukemia_lab.errors import ConfigError
+
+
+def resolve_device(accelerator: str) -> torch.device:
+    """The device of `auto` (CUDA where there is one), `cpu` or `cuda`; ConfigError where it is not there."""
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.accelerator: 'cuda' is not available (torch {torch.__version__} sees no CUDA device); "
+            "set trainer.accelerator=auto"
+        )
+    use_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
+    return torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`auto` is bf16-mixed where the hardware multiplies bfloat16, else 32-true; other values stay."""
+    if precision == "16-mixed" and device.type == "cpu":
+        raise ConfigError(
+            "trainer.precision: '16-mixed' needs a CUDA device; set bf16-mixed, 32-true or auto"
+        )
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    abilities = torch.cpu.get_capabilities()
+    return "bf16-mixed" if abilities.get("amx_bf16") or abilities.get("avx512_bf16") else "32-true"
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

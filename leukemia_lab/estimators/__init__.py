@@ -1,0 +1,1 @@
+"""What learns: the one LightningModule, later the classical baselines."""

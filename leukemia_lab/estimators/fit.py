@@ -1,0 +1,187 @@
+"""Fitting a CellClassifier and predicting with it: one Lightning Trainer, checkpoints, resume."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from leukemia_lab.data.datamodule import CellDataModule
+from leukemia_lab.errors import InterruptedRunError, RunError
+from leukemia_lab.estimators.callbacks import TrainingProgress
+from leukemia_lab.estimators.neural import CellClassifier
+
+OBJECTIVE = "val/auroc"
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of a fit; `seconds` and `images_per_second` are those of this process, after a resume too."""
+
+    best_checkpoint: Path
+    best_epoch: int
+    n_epochs: int
+    seconds: float
+    images_per_second: float | None
+
+
+def fit(
+    model: CellClassifier,
+    data: CellDataModule,
+    *,
+    checkpoints: Path,
+    logger: TensorBoardLogger,
+    max_epochs: int,
+    patience: int | None,
+    precision: str,
+    deterministic: bool,
+    gradient_clip_norm: float | None,
+) -> FitResult:
+    """Fit `model` on the training part, going on from `last.ckpt` where `checkpoints` holds one.
+
+    Raises:
+        InterruptedRunError: Ctrl-C, or the system asked the process to end.
+        TrainingError: the loss is no number any more.
+    """
+    progress = TrainingProgress()
+    best = ModelCheckpoint(
+        checkpoints,
+        filename=Path(BEST).stem,
+        monitor=OBJECTIVE,
+        mode="max",
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+    last = ModelCheckpoint(
+        checkpoints, filename=Path(LAST).stem, enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    callbacks: list[Callback] = [progress, best, last]  # last after best: it holds the state of best
+    if patience is not None:
+        stopping = EarlyStopping(OBJECTIVE, mode="max", patience=patience, check_on_train_epoch_end=True)
+        callbacks.insert(0, stopping)
+    trainer = _trainer(
+        data,
+        precision,
+        deterministic,
+        logger=logger,
+        callbacks=callbacks,
+        max_epochs=max_epochs,
+        gradient_clip_val=gradient_clip_norm,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1_000_000,  # nothing is logged by the step
+    )
+    started = time.monotonic()
+    with _quiet(), _interruptible(trainer):
+        trainer.fit(model, datamodule=data, ckpt_path=_resume_point(checkpoints), weights_only=True)
+    return FitResult(
+        best_checkpoint=checkpoints / BEST,
+        best_epoch=int(torch.load(checkpoints / BEST, weights_only=True, mmap=True)["epoch"]),
+        n_epochs=trainer.current_epoch,
+        seconds=time.monotonic() - started,
+        images_per_second=progress.images_per_second,
+    )
+
+
+def load_model(checkpoint: Path) -> CellClassifier:
+    """The model of a checkpoint, its weights loaded with `weights_only=True`; RunError where it cannot be read."""
+    try:
+        model = CellClassifier.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"{checkpoint} is missing: train the run again with force=true") from None
+    except Exception as error:
+        raise RunError(
+            f"{checkpoint} cannot be loaded ({error}): train the run again with force=true"
+        ) from error
+    return model
+
+
+def predict(
+    model: CellClassifier, data: CellDataModule, part: str, *, precision: str, deterministic: bool
+) -> npt.NDArray[np.float32]:
+    """Logits float32 [n, K] of the cells of `part`, in the order of the data module's rows, no augmentation."""
+    trainer = _trainer(data, precision, deterministic, logger=False)
+    with _quiet(), _interruptible(trainer):
+        batches: Any = trainer.predict(model, dataloaders=data.loader(part), return_predictions=True)
+    rows = torch.cat([cells.cpu() for cells, _ in batches])
+    if not torch.equal(rows, data.rows[part].cpu()):
+        raise RunError(f"predictions of part {part} do not cover each cell once and in order")
+    logits: npt.NDArray[np.float32] = torch.cat([logits.cpu() for _, logits in batches]).numpy()
+    return logits
+
+
+def _trainer(data: CellDataModule, precision: Any, deterministic: bool, **arguments: Any) -> Trainer:
+    on_cpu = data.device.type == "cpu"
+    with _quiet():
+        return Trainer(
+            accelerator="cpu" if on_cpu else "gpu",
+            devices=1 if on_cpu else [data.device.index],
+            precision=precision,
+            # some CUDA kernels have no deterministic form: they warn there instead of ending the run
+            deterministic=(True if on_cpu else "warn") if deterministic else False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **arguments,
+        )
+
+
+def _resume_point(checkpoints: Path) -> Path | None:
+    last = checkpoints / LAST
+    if not last.exists():
+        return None
+    try:
+        torch.load(last, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # cut off by a kill while it was written: the run starts over
+        return None
+    return last
+
+
+@contextmanager
+def _interruptible(trainer: Trainer) -> Iterator[None]:
+    """Turn Lightning's exit on Ctrl-C, and SIGTERM, into InterruptedRunError; restore the signal handlers."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGTERM, stop)
+        yield
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise InterruptedRunError(
+            "interrupted; the same command resumes from the last finished epoch"
+        ) from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Lightning says to developers about loaders and devices that were chosen on purpose."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\..*")
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"lightning\..*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,164 @@
+"""The one LightningModule: it knows loss, optimiser and metrics; a net knows only its layers."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from leukemia_lab.data.datamodule import CellBatch
+from leukemia_lab.errors import TrainingError
+from leukemia_lab.estimators.epoch_metrics import EpochMetrics
+from leukemia_lab.ops.log_filter import LogFilter
+from leukemia_lab.ops.pipeline import InputPipeline
+from leukemia_lab.targets import build
+
+
+class CellClassifier(LightningModule):
+    """A net, its input pipeline and how it is trained.
+
+    All arguments are names and numbers, kept as hyper-parameters, so that a checkpoint loads with
+    `weights_only=True`. `net`, `augment` and `optim["optimizer"]` are `_target_` nodes.
+    """
+
+    def __init__(
+        self,
+        *,
+        net: dict[str, Any],
+        class_names: Sequence[str],
+        positive: str | None,
+        image_size: int,
+        log: dict[str, Any],
+        augment: dict[str, Any] | None,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        optim: dict[str, Any],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.optim, self.seed = optim, seed
+        self.pipeline = input_pipeline(log, augment, mean, std)
+        self.net: nn.Module = build(
+            net, in_channels=self.pipeline.out_channels, n_classes=len(class_names), image_size=image_size
+        ).to(memory_format=torch.channels_last)
+        index = None if positive is None else list(class_names).index(positive)
+        self.metrics = nn.ModuleDict(
+            {f"{part}_part": EpochMetrics(len(class_names), index) for part in ("val",)}
+        )
+        self._loss_sum: dict[str, Tensor] = {}
+        self._n_cells: dict[str, int] = {}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits float32 [B, K] of `inputs` float32 [B, C, H, W] as the pipeline makes them."""
+        logits: Tensor = self.net(inputs.to(next(self.net.parameters()).dtype))
+        return logits.float()
+
+    def on_after_batch_transfer(self, batch: CellBatch, dataloader_idx: int) -> CellBatch:
+        """Run the input pipeline on the device, with augmentation in training only."""
+        batch["inputs"] = self.pipeline(
+            batch["image"], batch["cell"], self.seed, self.current_epoch, augment=bool(self.trainer.training)
+        )
+        return batch
+
+    def on_train_batch_start(self, batch: CellBatch, batch_idx: int) -> None:
+        """Seed every generator from (seed, epoch): a resumed run draws what an undisturbed one draws.
+
+        Not in `on_train_epoch_start`, which Lightning leaves out in the first epoch after a resume.
+        """
+        if batch_idx == 0:
+            seed = int(np.random.SeedSequence([self.seed, self.current_epoch]).generate_state(1)[0])
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 (a user's own code may draw from the global generator)
+            torch.manual_seed(seed)
+
+    def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
+        """Cross-entropy of one batch."""
+        logits = self(batch["inputs"])
+        loss = functional.cross_entropy(logits, batch["label"], label_smoothing=self.optim["label_smoothing"])
+        self._add_loss("train", loss.detach(), len(logits))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean loss and the learning rate; stop where the loss is no number."""
+        loss = self._mean_loss("train")
+        self.log("train/loss", loss)
+        self.log("optim/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the training loss is {loss} in epoch {self.current_epoch}: lower optim.lr (now {self.optim['lr']}), "
+                "or set trainer.precision=32-true"
+            )
+
+    def validation_step(self, batch: CellBatch, batch_idx: int) -> None:
+        """Add one batch to the epoch's metrics."""
+        logits = self(batch["inputs"])
+        self._add_loss("val", functional.cross_entropy(logits, batch["label"]), len(logits))
+        self._metrics("val").update(logits.softmax(dim=1), batch["label"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's metrics as `val/<metric>`."""
+        metrics = self._metrics("val")
+        self.log("val/loss", self._mean_loss("val"))
+        self.log_dict({f"val/{name}": value for name, value in metrics.compute().items()})
+        metrics.reset()
+
+    def predict_step(self, batch: CellBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Rows int64 [B] and logits float32 [B, K]."""
+        return batch["cell"], self(batch["inputs"])
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The optimiser, and a learning rate that warms up linearly, then stays or falls as a cosine to zero."""
+        optimizer = build(
+            self.optim["optimizer"],
+            params=[weight for weight in self.parameters() if weight.requires_grad],
+            lr=self.optim["lr"],
+            weight_decay=self.optim["weight_decay"],
+        )
+        n_steps = int(self.trainer.estimated_stepping_batches)
+        steps_an_epoch = n_steps // max(1, self.trainer.max_epochs or 1)
+        warmup = min(self.optim["warmup_epochs"] * steps_an_epoch, n_steps // 2)
+        cosine = self.optim["schedule"] == "cosine"
+        schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, n_steps, warmup, cosine))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _metrics(self, part: str) -> EpochMetrics:
+        metrics = self.metrics[f"{part}_part"]
+        assert isinstance(metrics, EpochMetrics)
+        return metrics
+
+    def _add_loss(self, part: str, loss: Tensor, n_cells: int) -> None:
+        # summed on the device: reading it each step would wait for the device
+        self._loss_sum[part] = self._loss_sum.get(part, torch.zeros_like(loss)) + loss * n_cells
+        self._n_cells[part] = self._n_cells.get(part, 0) + n_cells
+
+    def _mean_loss(self, part: str) -> float:
+        return float(self._loss_sum.pop(part)) / self._n_cells.pop(part)
+
+
+def learning_rate_factor(step: int, n_steps: int, warmup: int, cosine: bool) -> float:
+    """The share of the full learning rate at `step`: a linear rise over `warmup`, then 1 or half a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if not cosine:
+        return 1.0
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, n_steps - warmup))))
+
+
+def input_pipeline(
+    log: Mapping[str, Any],
+    augment: Mapping[str, Any] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> InputPipeline:
+    """The input pipeline from its settings; the same in training, prediction and export."""
+    return InputPipeline(None if augment is None else build(augment), LogFilter(**log), mean, std)

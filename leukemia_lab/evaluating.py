@@ -1,0 +1,114 @@
+"""What `evaluate` does: open the locked test part of a finished run, count that, add it to the run's results."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from leukemia_lab.data.splits import Split, check_split, read_split
+from leukemia_lab.device import resolve_device
+from leukemia_lab.errors import RunError
+from leukemia_lab.estimators.fit import OBJECTIVE, load_model, predict
+from leukemia_lab.evaluation.figures import confusion_figure
+from leukemia_lab.evaluation.metrics import confusion, metrics_document
+from leukemia_lab.evaluation.predictions import predictions_table, read_predictions, write_predictions
+from leukemia_lab.evaluation.tables import metrics_table
+from leukemia_lab.experiment import Cells, data_module, prepare_cells
+from leukemia_lab.progress import RESULTS
+from leukemia_lab.runs import record, tensorboard
+from leukemia_lab.runs.record import RunFolder
+from leukemia_lab.schema import EvaluateSettings, TrainSettings
+
+TEST = "test"
+
+
+def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
+    """Predict the test part with the run's best weights; returns the new content of metrics.json.
+
+    Raises:
+        RunError: the run is not finished, or its data or split are not what it was trained on.
+    """
+    folder = RunFolder.existing(settings.run)
+    if not folder.finished:
+        raise RunError(
+            f"{folder.path} is {folder.record.get('status', 'not finished')}: repeat its train command, "
+            "which resumes it"
+        )
+    with folder.held():
+        document = _evaluate(settings, folder)
+    RESULTS.print(metrics_table(document, ["val", TEST]))
+    RESULTS.print(f"test part opened {folder.record['test_looks']} time(s) by this run")
+    RESULTS.print(f"run folder: {folder.path}", markup=False)
+    return document
+
+
+def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
+    trained = _trained_settings(settings, folder)
+    cells = _same_cells(trained, folder)
+    if not (cells.split.table["part"] == TEST).any():
+        raise RunError(f"{folder.path}: its split has no test part")
+    folder.update(test_looks=folder.record["test_looks"] + 1)  # counted before anything of it is seen
+    device = resolve_device(settings.accelerator)
+    data = data_module(trained, cells, device, settings.batch_size)
+    model = load_model(folder.path / folder.record["best_checkpoint"])
+    fp16_on_cpu = trained.trainer.precision == "16-mixed" and device.type == "cpu"
+    precision = "32-true" if fp16_on_cpu else trained.trainer.precision
+    logits = predict(model, data, TEST, precision=precision, deterministic=trained.trainer.deterministic)
+    rows = cells.split.table[cells.split.table["part"] == TEST]
+    class_names = tuple(folder.record["class_names"])
+    seen = read_predictions(folder.path / record.PREDICTIONS)
+    opened = predictions_table(rows, logits, class_names, folder.path.name)
+    predictions = pd.concat([seen[seen["part"] != TEST], opened], ignore_index=True)
+    write_predictions(predictions, folder.path / record.PREDICTIONS)
+    return _write_results(folder, predictions, class_names)
+
+
+def _trained_settings(settings: EvaluateSettings, folder: RunFolder) -> TrainSettings:
+    path = folder.path / record.CONFIG
+    try:
+        trained = TrainSettings.model_validate_json(
+            json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")))
+        )
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error}): it was changed, or made by another version"
+        ) from error
+    if settings.data_root is None:
+        return trained
+    return trained.model_copy(update={"data": trained.data.model_copy(update={"root": settings.data_root})})
+
+
+def _same_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
+    """The run's cells as they are on disk now, with the split that it was trained on."""
+    cells = prepare_cells(trained)
+    if cells.index.fingerprint != folder.record["data_fingerprint"]:
+        raise RunError(
+            f"{folder.path}: the data at {cells.index.root} are not those that it was trained on (fingerprint "
+            f"{cells.index.fingerprint[:12]}, recorded {folder.record['data_fingerprint'][:12]}): give data_root=…"
+        )
+    split: Split = read_split(folder.path / record.SPLIT)
+    if split.hash != folder.record["split_hash"]:
+        raise RunError(
+            f"{folder.path}: split.parquet is not the one it was trained on: train it again with force=true"
+        )
+    check_split(split)
+    return Cells(cells.index, split, tuple(folder.record["stamps"]))
+
+
+def _write_results(
+    folder: RunFolder, predictions: pd.DataFrame, class_names: tuple[str, ...]
+) -> dict[str, Any]:
+    looks = folder.record["test_looks"]
+    stamps = [*folder.record["stamps"], *([f"TEST SEEN {looks} TIMES"] if looks > 1 else [])]
+    document = metrics_document(predictions, class_names, folder.record["positive"], stamps, OBJECTIVE)
+    matrix = confusion(predictions[predictions["part"] == TEST], class_names)
+    figure = confusion_figure(matrix, class_names, "test" + "".join(f" [{stamp}]" for stamp in stamps))
+    figure.savefig(folder.path / record.FIGURES / "confusion_test.png")
+    logger = tensorboard.run_logger(folder.path)
+    tensorboard.log_figure(logger, "confusion/test", figure, 0)
+    logger.finalize("success")
+    folder.write_metrics(document)
+    return document

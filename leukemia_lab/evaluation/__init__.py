@@ -1,0 +1,1 @@
+"""Everything that reads the predictions table: metrics, figures, tables."""

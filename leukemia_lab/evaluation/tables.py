@@ -1,0 +1,127 @@
+"""Tables for the terminal, and the CSV of a sweep."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from rich.table import Table
+from rich.text import Text
+
+from leukemia_lab.errors import RunError
+from leukemia_lab.evaluation.metrics import METRICS
+
+SWEEP_METRICS = ("balanced_accuracy", "sensitivity", "specificity", "weighted_f1", "auroc", "ece")
+CSV_COLUMNS = ("model", "protocol", "run", "status", "overrides", "objective", "stamps", "error")
+NO_INTERVALS = "point estimates without intervals"
+
+
+class SweepRow(TypedDict):
+    """One job of a sweep; `metrics` is one part of its `metrics.json`, None where the job failed."""
+
+    model: str
+    protocol: str
+    run: str
+    status: str
+    overrides: str
+    objective: float | None
+    stamps: Sequence[str]
+    error: str | None
+    metrics: dict[str, dict[str, Any]] | None
+
+
+def metrics_table(document: dict[str, Any], parts: Sequence[str]) -> Table:
+    """A table of `metrics.json`: metrics by parts, stamps in the title, reasons of missing values below.
+
+    Raises RunError where the document lacks one of the parts.
+    """
+    for part in parts:
+        if part not in document:
+            raise RunError(f"there are no metrics of part {part}. Only `evaluate` opens the test part.")
+    notes = [
+        f"{part} {metric} n/a: {document[part][metric]['reason']}"
+        for part in parts
+        for metric in METRICS
+        if document[part][metric]["value"] is None
+    ]
+    if all(document[part][metric]["low"] is None for part in parts for metric in METRICS):
+        notes.insert(0, NO_INTERVALS)
+    # As Text: Rich would take a stamp in brackets, or an error's text, for markup.
+    title = Text(f"Metrics {_bracketed(document['stamps'])}".strip())
+    table = Table(title=title, caption=Text("\n".join(notes)), caption_justify="left")
+    table.add_column("metric")
+    for part in parts:
+        table.add_column(_part_header(document, part), justify="right")
+    for metric in METRICS:
+        table.add_row(metric, *(_estimate(document[part][metric]) for part in parts))
+    return table
+
+
+def sweep_table(rows: Sequence[SweepRow]) -> Table:
+    """A table of a sweep's jobs in the given order, each with its stamps; errors are listed below."""
+    measured = [row["metrics"] for row in rows if row["metrics"] is not None]
+    notes = [f"{row['model']} {row['overrides']}: {row['error']}" for row in rows if row["error"] is not None]
+    if all(metrics[metric]["low"] is None for metrics in measured for metric in SWEEP_METRICS):
+        notes.insert(0, NO_INTERVALS)
+    title = f"{len(rows)} runs, {len(measured)} with metrics"
+    table = Table(title=title, caption=Text("\n".join(notes)), caption_justify="left")
+    for column in ("model", "overrides", "protocol", "status"):
+        table.add_column(column, overflow="fold")
+    for column in ("objective", *SWEEP_METRICS):
+        words = column.split("_")
+        table.add_column("\n".join(words), justify="right", min_width=max(map(len, words)))
+    table.add_column("stamps", overflow="fold")
+    for row in rows:
+        metrics = row["metrics"]
+        about = [Text(row[key]) for key in ("model", "overrides", "protocol", "status")]
+        estimates = [_estimate(metrics[metric]) if metrics is not None else "" for metric in SWEEP_METRICS]
+        table.add_row(*about, _number(row["objective"]), *estimates, Text(_bracketed(row["stamps"])))
+    return table
+
+
+def write_sweep_csv(rows: Sequence[SweepRow], path: Path) -> None:
+    """Write `table.csv`: `CSV_COLUMNS`, then `<metric>, <metric>_low, <metric>_high` in full precision.
+
+    A missing value is an empty field; stamps are joined by `;`. The file appears whole or not at all.
+    """
+    bounds = ("value", "low", "high")
+    metric_columns = [f"{metric}{suffix}" for metric in METRICS for suffix in ("", "_low", "_high")]
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*CSV_COLUMNS, *metric_columns])
+            for row in rows:
+                about: dict[str, Any] = {**row, "stamps": ";".join(row["stamps"])}
+                metrics = row["metrics"]
+                estimates = [
+                    metrics[metric][bound] if metrics is not None else None
+                    for metric in METRICS
+                    for bound in bounds
+                ]
+                writer.writerow([*(about[column] for column in CSV_COLUMNS), *estimates])
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _bracketed(stamps: Sequence[str]) -> str:
+    return " ".join(f"[{stamp}]" for stamp in stamps)
+
+
+def _part_header(document: dict[str, Any], part: str) -> Text:
+    n_subjects = len(document["per_subject"][part])
+    subjects = f"{n_subjects} subjects" if n_subjects > 0 else "no subjects"
+    return Text(f"{part}\n{document[part]['accuracy']['n_cells']:,} cells\n{subjects}")
+
+
+def _estimate(metric: dict[str, Any]) -> str:
+    interval = "" if metric["low"] is None else f" ({metric['low']:.3f}–{metric['high']:.3f})"
+    return _number(metric["value"]) + interval
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"

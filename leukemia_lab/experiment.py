@@ -1,0 +1,176 @@
+"""The steps that train and evaluate share: cells, split, identity, data module, normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from leukemia_lab.config import content_hash
+from leukemia_lab.data.cache import cache_folder, decoded_images
+from leukemia_lab.data.datamodule import CellDataModule, fits_on_device
+from leukemia_lab.data.index import CellIndex, read_index
+from leukemia_lab.data.source import SYNTHETIC, is_synthetic, synthetic_root, tree_root
+from leukemia_lab.data.splits import Protocol, Split, check_split, make_split
+from leukemia_lab.data.synthetic import SyntheticSpec
+from leukemia_lab.data.twins import merge_twins
+from leukemia_lab.device import resolve_device, resolve_precision
+from leukemia_lab.errors import ConfigError
+from leukemia_lab.estimators.neural import input_pipeline
+from leukemia_lab.ops.pipeline import channel_statistics
+from leukemia_lab.progress import CONSOLE
+from leukemia_lab.schema import CnmcData, FolderData, SyntheticData, TrainSettings
+
+STATISTICS_CELLS = 2048  # training cells, evenly spaced, that mean and SD are estimated from
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PARTS = ("train", "val", "test")
+# What cannot change a result, or is known by the data's fingerprint, is no part of a run's identity.
+NOT_IDENTITY = {"data": ("root", "bad_files"), "trainer": ("num_workers", "resident"), "": ("force",)}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a run, how they are split, and every stamp that follows from the two."""
+
+    index: CellIndex
+    split: Split
+    stamps: tuple[str, ...]
+
+
+def resolve_auto(settings: TrainSettings) -> TrainSettings:
+    """`settings` with every `auto` replaced by what it stands for on this machine."""
+    device = resolve_device(settings.trainer.accelerator)
+    trainer = settings.trainer.model_copy(
+        update={
+            "accelerator": device.type,
+            "devices": 1,
+            "precision": resolve_precision(settings.trainer.precision, device),
+        }
+    )
+    size = settings.pipeline.image_size
+    pipeline = settings.pipeline.model_copy(
+        update={"image_size": settings.model.image_size if size == "auto" else size}
+    )
+    return settings.model_copy(update={"trainer": trainer, "pipeline": pipeline})
+
+
+def prepare_cells(settings: TrainSettings) -> Cells:
+    """Index the data, merge twins, split by the protocol and check the split for leaks."""
+    index = read_cells(settings.data)
+    if getattr(settings.protocol, "twins", None) == "merge":
+        index = merge_twins(index)
+    split = make_split(index.table, protocol(settings))
+    check_split(split)
+    for note in (*index.notes, *split.notes):
+        CONSOLE.print(f"note: {note}", markup=False)
+    for fault in index.faults:
+        CONSOLE.print(f"left out: {fault.file}: {fault.fault} ({fault.detail})", markup=False)
+    return Cells(index, split, ((SYNTHETIC,) if is_synthetic(index.root) else ()) + split.stamps)
+
+
+def read_cells(data: SyntheticData | CnmcData | FolderData) -> CellIndex:
+    """The index of the cells that the data node names; the synthetic tree is drawn first."""
+    if isinstance(data, SyntheticData):
+        spec = SyntheticSpec(**data.model_dump(exclude={"name", "root", "bad_files"}))
+        root = synthetic_root(data.root, spec)
+    else:
+        root = tree_root(data.name, data.root)
+    folder = data if isinstance(data, FolderData) else None
+    return read_index(
+        root,
+        layout="cnmc" if folder is None else "folder",
+        subject_pattern=None if folder is None else folder.subject_pattern,
+        positive_class=None if folder is None else folder.positive_class,
+        bad_files=data.bad_files,
+        cache_dir=cache_folder(),
+    )
+
+
+def protocol(settings: TrainSettings) -> Protocol:
+    """The protocol's parameters; those that a protocol has not are of no effect in it."""
+    unused: dict[str, Any] = {"test_share": 0.0, "n_folds": 0, "fold": 0, "twins": "merge"}
+    return Protocol(**(unused | settings.protocol.model_dump()))
+
+
+def identity(settings: TrainSettings, cells: Cells) -> str:
+    """The hash that names a run: its resolved settings, its data and its split."""
+    return content_hash(
+        {
+            "settings": identity_settings(settings),
+            "data_fingerprint": cells.index.fingerprint,
+            "split_hash": cells.split.hash,
+        }
+    )
+
+
+def identity_settings(settings: TrainSettings) -> dict[str, Any]:
+    """The settings that can change a result."""
+    values = settings.model_dump(mode="json")
+    for node, keys in NOT_IDENTITY.items():
+        for key in keys:
+            (values[node] if node else values).pop(key, None)
+    return values
+
+
+def data_module(
+    settings: TrainSettings, cells: Cells, device: torch.device, batch_size: int
+) -> CellDataModule:
+    """The loaders of every part of the split over the decoded cache."""
+    size = settings.pipeline.image_size
+    assert isinstance(size, int)  # resolve_auto has run
+    images = decoded_images(cells.index, size, cache_folder())
+    wanted = settings.trainer.resident
+    resident = fits_on_device(images.nbytes, device) if wanted == "auto" else wanted and device.type == "cuda"
+    return CellDataModule(
+        images,
+        label_indices(cells.index),
+        part_rows(cells),
+        batch_size=batch_size,
+        seed=settings.seed,
+        num_workers=settings.trainer.num_workers,
+        device=device,
+        resident=resident,
+    )
+
+
+def label_indices(index: CellIndex) -> npt.NDArray[np.int64]:
+    """The class of each cell as its place in `class_names`, int64 [N]."""
+    places = {name: place for place, name in enumerate(index.class_names)}
+    return np.array(index.table["label"].map(places), dtype=np.int64)
+
+
+def part_rows(cells: Cells) -> dict[str, npt.NDArray[np.int64]]:
+    """The rows of the index that each part holds, in the order of the split's table."""
+    row_of = {cell_id: row for row, cell_id in enumerate(cells.index.table["cell_id"])}
+    table = cells.split.table
+    return {
+        part: np.array(table.loc[table["part"] == part, "cell_id"].map(row_of), dtype=np.int64)
+        for part in PARTS
+    }
+
+
+def normalisation(
+    settings: TrainSettings, data: CellDataModule
+) -> tuple[list[float] | None, list[float] | None]:
+    """Mean and SD of each channel that the pipeline gives out, from the training part alone where estimated."""
+    if settings.pipeline.normalise == "none":
+        return None, None
+    pipeline = input_pipeline(settings.pipeline.log.model_dump(), None, None, None).to(data.device)
+    if settings.pipeline.normalise == "train":
+        loader = data.loader("train", limit=STATISTICS_CELLS)
+        return channel_statistics(pipeline, (batch["image"].to(data.device) for batch in loader))
+    if settings.pipeline.log.mode not in ("none", "sharpen"):
+        raise ConfigError(
+            f"pipeline.normalise: 'imagenet' holds for RGB images, not for pipeline.log.mode="
+            f"{settings.pipeline.log.mode}; set pipeline.normalise=train"
+        )
+    return list(IMAGENET_MEAN), list(IMAGENET_STD)
+
+
+def run_folder_path(parent: Path, given: Path | None, settings: TrainSettings, run_identity: str) -> Path:
+    """The folder of a run: the given one, or `<parent>/<model>-<identity>`."""
+    return parent / f"{settings.model.name}-{run_identity}" if given is None else given

@@ -1,0 +1,1 @@
+"""Plain networks: image in, logits out, features on request."""

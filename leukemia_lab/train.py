@@ -1,0 +1,31 @@
+"""Train one model: `python -m leukemia_lab.train model=vgg13 trainer.devices=1`; with -m a sweep.
+
+Ends with validation results; the test part stays closed (leukemia_lab.evaluate opens it).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from leukemia_lab.command import Command, JobResult, Place, run_command
+from leukemia_lab.schema import TrainSettings
+
+
+def job(settings: TrainSettings, place: Place) -> JobResult:
+    """Train, or return the finished run of the same identity."""
+    from leukemia_lab.training import train  # imports torch, which --help and bad input need not wait for
+
+    folder, objective = train(settings, place.parent, place.folder)
+    return JobResult(folder, objective)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    return run_command(
+        Command("train", TrainSettings, job, sweepable=True), sys.argv[1:] if argv is None else argv
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

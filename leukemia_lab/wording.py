@@ -1,0 +1,16 @@
+"""How errors name alternatives."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
+    """` Did you mean …?` with the allowed name nearest to `given`, or an empty string."""
+    by_lower = {name.lower(): name for name in allowed}
+    close = difflib.get_close_matches(given.lower(), by_lower, n=1, cutoff=0.6)
+    if not close:
+        return ""
+    name = by_lower[close[0]]
+    return f" Did you mean {prefix + '.' if prefix else ''}{name}?"

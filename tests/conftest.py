@@ -1,0 +1,58 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+SHARED_DATA = "LEUKEMIA_LAB_SHARED_DATA"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All tests share one empty cache folder; the user's is not touched."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["LEUKEMIA_LAB_CACHE"] = str(folder)
+    os.environ.pop("CNMC_ROOT", None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real cells, which are not part of the project; the test is skipped where they are absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get(SHARED_DATA, default))
+    if not (folder / "cnmc_sample").is_dir():
+        pytest.skip(f"no real cells at {folder}; set {SHARED_DATA} to a folder that holds cnmc_sample")
+    return folder
+
+
+# A run that takes seconds: 64 drawn cells of 10 subjects, 32 px, a few hundred weights.
+TINY = (
+    "data.n_cells=64",
+    "data.n_subjects=10",
+    "data.n_twins=1",
+    "pipeline.image_size=32",
+    "model.net.width=4",
+    "trainer.max_epochs=2",
+    "trainer.batch_size=16",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Overrides of `train` that make a run of seconds."""
+    return list(TINY)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, cache_of_its_own: Path) -> Path:
+    """The folder of a finished tiny run, made once; copy it before changing it."""
+    from leukemia_lab import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert train.main([*TINY, f"hydra.run.dir={folder}"]) == 0
+    return folder

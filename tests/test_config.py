@@ -1,0 +1,132 @@
+"""The command line's faults: each is named with key, value given, values allowed; all are reported together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from leukemia_lab import evaluate, train
+from leukemia_lab.config import Composer, checked, conf_dir, content_hash
+from leukemia_lab.schema import TrainSettings
+
+BAD_INPUT = 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["model=vgg61"],
+            ["model: 'vgg61' is no choice", "allowed: simple_cnn, vgg13", "Did you mean vgg13?"],
+        ),
+        (["optim.lrr=1"], ["optim.lrr: no such key (given '1')", "Did you mean optim.lr?"]),
+        (["model.net.widht=3"], ["model.net.widht: no such key", "Did you mean model.net.width?"]),
+        (["+model.net.widht=3"], ["takes no such argument (given 3)", "Did you mean model.net.width?"]),
+        (
+            ["trainer.devices=two"],
+            ["trainer.devices: 'two' cannot be used", "allowed: auto or a valid integer"],
+        ),
+        (["trainer.devices=2"], ["trainer.devices: 2 devices: a run uses exactly one"]),
+        (["lr=1e-3"], ["lr: no such key", "Did you mean optim.lr?"]),
+        (["modell=vgg13"], ["modell: no such key", "Did you mean model?"]),
+        (["protocol=subject_kfold", "protocol.fold=9"], ["fold 9 does not exist: the 5 folds are 0 to 4"]),
+        (
+            ["protocol=official_folds", "protocol.fold=9"],
+            ["protocol.fold: 9 cannot be used", "less than or equal to 2"],
+        ),
+        (["protocol.fold=9"], ["protocol.fold: no such key", "allowed in protocol: name, val_share"]),
+        (["model.net.width=abc"], ["model.net.width: 'abc' cannot be used", "valid integer"]),
+        (["trainer.precision=bf17"], ["trainer.precision: 'bf17'", "bf16-mixed, 16-mixed, bf16-true"]),
+        (["pipeline.log.gaussian_size=4"], ["4 is even", "use 3 or 5"]),
+        (["trainer.deterministic=1"], ["trainer.deterministic: 1 cannot be used"]),
+        (["seed=-1"], ["seed: -1 cannot be used"]),
+        (
+            ["optim.optimizer._target_=torch.optim.Adamm"],
+            ["torch.optim has no 'Adamm'", "Did you mean Adam?"],
+        ),
+        (["model.net._target_=my_net.Net"], ["no module 'my_net'", "PYTHONPATH"]),
+        (["~model.net.dropout"], ["model.net.dropout: missing; leukemia_lab.nets.small.simple_cnn needs it"]),
+        (["foo"], ["foo: not understood", "write key=value"]),
+        (["model=simple_cnn,vgg13"], ["several values make a sweep: add -m"]),
+        (["-m", "model=simple_cnn,vgg61"], ["model: 'vgg61' is no choice"]),
+        (["-m", "optim.lr=1e-3,fast"], ["optim.lr: 'fast' cannot be used"]),
+        (["-m", "model=simple_cnn,vgg13", "model.net.width=8"], ["model.net.width: no such key", "hidden"]),
+        (["--config-dir", "/no/such/folder"], ["--config-dir /no/such/folder: no such folder"]),
+        (["data=cnmc"], ["data.root: not set", "CNMC_ROOT"]),
+        (["data=folder"], ["data.root: not set", "data.root=/path/to/a/tree/of/class/folders"]),
+    ],
+)
+def test_a_fault_names_key_value_and_what_is_allowed(
+    overrides: list[str], expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(overrides) == BAD_INPUT
+    printed = capsys.readouterr().err
+    for text in expected:
+        assert text in printed
+    assert "Traceback" not in printed
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_all_faults_are_reported_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        train.main(["model=vgg61", "optim.lrr=1", "trainer.devices=two", "+model.net.depth=2"]) == BAD_INPUT
+    )
+    printed = capsys.readouterr().err
+    assert "4 faults" in printed
+    for key in ("model: 'vgg61'", "optim.lrr", "trainer.devices", "model.net.depth"):
+        assert key in printed
+
+
+def test_evaluate_names_the_missing_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert evaluate.main([]) == BAD_INPUT
+    assert "run: not set; give run=…" in capsys.readouterr().err
+    assert evaluate.main([f"run={tmp_path / 'absent'}"]) == BAD_INPUT
+    assert "no such folder" in capsys.readouterr().err
+    assert evaluate.main(["-m", "run=a,b"]) == BAD_INPUT
+    assert "one run at a time" in capsys.readouterr().err
+
+
+def test_the_traceback_is_there_for_who_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEUKEMIA_LAB_DEBUG", "1")
+    assert train.main(["optim.lrr=1"]) == BAD_INPUT
+    assert "Traceback" in capsys.readouterr().err
+
+
+def choices() -> list[str]:
+    groups = [folder for folder in conf_dir().iterdir() if folder.is_dir()]
+    return sorted(f"{file.parent.name}={file.stem}" for group in groups for file in group.glob("*.yaml"))
+
+
+def test_there_are_as_many_choices_as_expected() -> None:
+    assert len(choices()) == 16
+
+
+@pytest.mark.parametrize("choice", choices())
+def test_every_yaml_composes_and_its_targets_bind(choice: str) -> None:
+    composer = Composer("train", TrainSettings, None)
+    config = composer.compose([choice])
+    assert composer.settings_faults(config) == []
+    assert checked(TrainSettings, config).model_dump()["seed"] == 0
+
+
+def test_an_experiment_overrules_the_primary_config_and_the_command_line_overrules_it() -> None:
+    composer = Composer("train", TrainSettings, None)
+    assert composer.compose(["experiment=demo"]).trainer.max_epochs == 12
+    assert composer.compose(["experiment=demo", "trainer.max_epochs=3"]).trainer.max_epochs == 3
+
+
+def test_a_config_dir_of_the_user_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "optim").mkdir()
+    shipped = (conf_dir() / "optim" / "adamw.yaml").read_text(encoding="utf-8")
+    (tmp_path / "optim" / "mine.yaml").write_text(shipped.replace("1.0e-3", "0.5"), encoding="utf-8")
+    composer = Composer("train", TrainSettings, str(tmp_path))
+    assert composer.compose(["optim=mine"]).optim.lr == 0.5
+
+
+def test_the_content_hash_ignores_the_order_of_keys_alone() -> None:
+    assert content_hash({"a": 1, "b": 0}) == content_hash({"b": 0, "a": 1})
+    assert content_hash({"a": 1, "b": 0}) != content_hash({"a": 1, "b": None})

@@ -1,0 +1,96 @@
+"""The floors of the house: a module imports from floors below or from its own package, never in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import leukemia_lab
+
+PACKAGE = Path(leukemia_lab.__file__).parent
+FLOORS = {
+    "errors": 0,
+    "progress": 0,
+    "wording": 0,
+    "schema": 0,
+    "targets": 1,
+    "device": 1,
+    "ops": 1,
+    "nets": 1,
+    "data": 1,
+    "evaluation": 1,
+    "data.datamodule": 2,
+    "estimators": 3,
+    "runs": 2,
+    "config": 3,
+    "experiment": 4,
+    "sweeps": 4,
+    "command": 4,
+    "training": 4,
+    "evaluating": 4,
+    "train": 4,
+    "evaluate": 4,
+    "cli": 4,
+}
+
+
+def modules() -> dict[str, Path]:
+    names = {
+        path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
+    }
+    return {name.removesuffix(".__init__"): path for path, name in names.items() if name != "__init__"}
+
+
+def floor(module: str) -> int:
+    return FLOORS[module] if module in FLOORS else FLOORS[module.split(".")[0]]
+
+
+def imports(path: Path) -> Iterator[str]:
+    known = modules()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            prefix = "leukemia_lab"
+            if node.module == prefix:
+                yield from (alias.name for alias in node.names if alias.name in known)
+            elif node.module.startswith(prefix + "."):
+                module = node.module.removeprefix(prefix + ".")
+                inner = [
+                    f"{module}.{alias.name}" for alias in node.names if f"{module}.{alias.name}" in known
+                ]
+                yield from inner if inner else [module]
+
+
+def test_every_module_has_a_floor() -> None:
+    found = modules()
+    assert len(found) > 35
+    for module in found:
+        assert floor(module) in range(5), module
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_go_down_or_stay_in_the_package(module: str) -> None:
+    for imported in imports(modules()[module]):
+        same_package = module.split(".")[0] == imported.split(".")[0]
+        lower = floor(imported) < floor(module)
+        both_on_top = floor(module) == floor(imported) == 4
+        assert lower or both_on_top or (same_package and floor(imported) <= floor(module)), (
+            f"{module} (floor {floor(module)}) imports {imported} (floor {floor(imported)})"
+        )
+
+
+def test_no_circle() -> None:
+    graph = {module: set(imports(path)) for module, path in modules().items()}
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join((*above, module))
+        if module not in done:
+            for imported in graph.get(module, ()):
+                visit(imported, (*above, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
