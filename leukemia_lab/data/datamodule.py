@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +115,12 @@ class CellDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[CellBatch]:
         """The training part, shuffled anew each epoch."""
-        return self.loader("train", shuffle=True)
+        loader = self.loader("train", shuffle=True)
+        if self.trainer is not None and isinstance(loader.sampler, EpochBatches):
+            # After a resume Lightning starts the first epoch's iterator before it tells the sampler which epoch.
+            finished: Any = self.trainer.fit_loop.epoch_progress.current
+            loader.sampler.set_epoch(finished.processed)
+        return loader
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
         """The validation part, in the order of the index."""

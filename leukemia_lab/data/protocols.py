@@ -231,7 +231,7 @@ def spread_groups(cells: pd.DataFrame, shares: Sequence[float], seed: Sequence[i
 def _draw(
     counts: npt.NDArray[np.int64], shares: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """One greedy draw: bin per row of `counts` [groups, classes], the groups hardest to place first.
+    """One greedy draw: bin per row of `counts` [groups, classes], groups of several classes first, then by size.
 
     A group goes to a bin with room for it, drawn in proportion to what the bins still lack, so that large
     subjects are tested too and the seed matters; to the least overfull bin where it fits nowhere.

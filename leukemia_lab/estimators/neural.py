@@ -124,8 +124,10 @@ class CellClassifier(LightningModule):
             lr=self.optim["lr"],
             weight_decay=self.optim["weight_decay"],
         )
-        n_steps = int(self.trainer.estimated_stepping_batches)
-        steps_an_epoch = n_steps // max(1, self.trainer.max_epochs or 1)
+        # trainer.estimated_stepping_batches would start the loader before a resume has restored the epoch
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        steps_an_epoch = len(data.train_dataloader())
+        n_steps = steps_an_epoch * (self.trainer.max_epochs or 1)
         warmup = min(self.optim["warmup_epochs"] * steps_an_epoch, n_steps // 2)
         cosine = self.optim["schedule"] == "cosine"
         schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, n_steps, warmup, cosine))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leukemia_lab.data import protocols
 from leukemia_lab.data.protocols import spread_groups
 from leukemia_lab.data.splits import Protocol, make_split
 from leukemia_lab.errors import SplitError
@@ -227,6 +228,15 @@ def test_a_protocol_that_cannot_be_carried_out(changes: dict[str, Any], message:
 def test_cells_that_cannot_be_split(cells: pd.DataFrame, name: str, message: str) -> None:
     with pytest.raises(SplitError, match=message):
         make_split(cells, protocol(name))
+
+
+def test_three_pure_groups_a_class_are_enough_at_the_first_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of several classes are placed first: pure ones can then go wherever a class is still absent."""
+    monkeypatch.setattr(protocols, "DRAWS", 1)
+    pure = [{"labels": [label] * 5} for label in "ABCD" for _ in range(3)]
+    mixed = [{"labels": list(labels)} for labels in ("AB", "CD", "BC", "AD", "AC", "BD")]
+    for seed in range(100):
+        assert set(spread_groups(cells_of(pure + mixed), (0.7, 0.15, 0.15), seed=(seed,))) == {0, 1, 2}
 
 
 def test_groups_whose_classes_cannot_be_spread_are_refused() -> None:

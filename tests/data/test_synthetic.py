@@ -293,21 +293,18 @@ def test_shift_never_cuts_a_cell_at_the_border() -> None:
 
 
 def measure(root: Path) -> pd.DataFrame:
-    """Box sides, colour sums and a texture contrast of each cell of a tree."""
+    """Box and colour sums of each cell of a tree."""
 
     def of_cell(path: Path) -> dict[str, float]:
         image = pixels(path).astype(np.float32)
         foreground = image.max(axis=2) > 0
         rows, columns = np.nonzero(foreground)
         height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-        core = cv2.erode(foreground.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
-        fine, middle, coarse = (cv2.GaussianBlur(image[..., 0], (0, 0), s) for s in (2.0, 5.0, 12.0))
         return {
             "side": (height + width) / 2,
             "longer": max(height, width),
             "y": rows.min() + height / 2,
             "x": columns.min() + width / 2,
-            "fineness": (fine - middle)[core].std() / (middle - coarse)[core].std(),
             "n_pixels": foreground.sum(),
             **dict(zip(("red", "green", "blue"), image[foreground].sum(axis=0, dtype=float), strict=True)),
         }
@@ -315,6 +312,16 @@ def measure(root: Path) -> pd.DataFrame:
     cells = cell_table(root)
     with ThreadPoolExecutor(2) as pool:
         return cells.join(pd.DataFrame(list(pool.map(of_cell, cells["path"]))))
+
+
+def fineness(path: Path) -> float:
+    """Fine against coarse contrast of the chromatin, away from the rim; half the resolution for speed."""
+    image = cv2.resize(pixels(path), (225, 225), interpolation=cv2.INTER_AREA)
+    core = cv2.erode((image.max(axis=2) > 0).astype(np.uint8), np.ones((21, 21), np.uint8)) > 0
+    fine, middle, coarse = (
+        cv2.GaussianBlur(image[..., 0].astype(np.float32), (0, 0), s) for s in (1, 2.5, 6)
+    )
+    return float((fine - middle)[core].std() / (middle - coarse)[core].std())
 
 
 def intraclass_correlation(cells: pd.DataFrame) -> float:
@@ -352,18 +359,18 @@ def test_default_tree_looks_like_the_real_data(tmp_path: Path, seed: int) -> Non
 
 
 def test_smaller_tree_looks_like_the_real_data_and_shows_its_class(tmp_path: Path) -> None:
-    write_tree(tmp_path / "tree", replace(DEFAULT, n_cells=300, n_subjects=24))
+    write_tree(tmp_path / "tree", replace(DEFAULT, n_cells=250, n_subjects=24))
     cells = measure(tmp_path / "tree")
     assert_like_the_real_cells(cells, side_tolerance_px=12)
     # Chromatin must say more than size does, and less than everything.
-    assert 0.8 <= roc_auc_score(cells["label"] == "all", cells["fineness"]) <= 0.98
+    assert 0.8 <= roc_auc_score(cells["label"] == "all", cells["path"].map(fineness)) <= 0.98
 
 
 def test_without_subject_effect_subjects_do_not_differ(tmp_path: Path) -> None:
-    write_tree(tmp_path / "tree", replace(DEFAULT, n_cells=200, n_subjects=16, n_twins=0, subject_effect=0.0))
+    write_tree(tmp_path / "tree", replace(DEFAULT, n_cells=120, n_subjects=10, n_twins=0, subject_effect=0.0))
     cells = measure(tmp_path / "tree")
-    for _, of_class in cells.groupby("label"):
-        assert intraclass_correlation(of_class) < 0.12
+    cells["side"] -= cells.groupby("label")["side"].transform("mean")
+    assert intraclass_correlation(cells) < 0.1
 
 
 # --- writing --------------------------------------------------------------------------------------------------

@@ -90,6 +90,14 @@ def test_another_run_or_other_classes_do_not_mix(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_file_whose_every_part_is_replaced_may_change_its_classes(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    write_predictions(predictions(run_id="before"), path)
+    again = predictions_table(split_rows(2), np.zeros((2, 3)), ("ALL", "HEM", "ig"), "run")
+    write_predictions(again, path)
+    pd.testing.assert_frame_equal(read_predictions(path), again)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
