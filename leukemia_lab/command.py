@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args
+from hydra._internal.utils import get_args, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -66,7 +68,8 @@ def run_command(command: Command[Any], argv: Sequence[str]) -> int:
     """Run `command` with the overrides and Hydra options in `argv`; returns the exit status."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network at import
     try:
-        return _run(command, list(argv))
+        with terminable():
+            return _run(command, _options_first(argv))
     except KeyboardInterrupt:
         CONSOLE.print("\nInterrupted. The same command resumes.")
         return INTERRUPTED
@@ -75,6 +78,25 @@ def run_command(command: Command[Any], argv: Sequence[str]) -> int:
         return DONE
     except Exception as error:
         return report_error(error)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM, which batch systems send, end the command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _options_first(argv: Sequence[str]) -> list[str]:
+    """Hydra's options before the overrides: its parser does not take `a=1 -m b=2`."""
+    overrides = get_args_parser().parse_intermixed_args(list(argv)).overrides
+    return [*(word for word in argv if word not in overrides), *overrides]
 
 
 def report_error(error: Exception) -> int:
@@ -124,7 +146,9 @@ def _jobs(composer: Composer, overrides: Sequence[str], multirun: bool) -> list[
         singles = _single_overrides(overrides)
         faults = composer.override_faults(singles)
         usable = [text for text in singles if not composer.override_faults([text])]
-        with contextlib.suppress(HydraException, OmegaConfBaseException):  # the single overrides' faults say enough
+        with contextlib.suppress(
+            HydraException, OmegaConfBaseException
+        ):  # the single overrides' faults say enough
             faults += composer.settings_faults(composer.compose(usable))
         raise faults_error(faults if faults else [str(error).strip()]) from error
     return jobs

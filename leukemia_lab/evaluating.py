@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from leukemia_lab.data.splits import Split, check_split, read_split
@@ -16,7 +15,7 @@ from leukemia_lab.evaluation.figures import confusion_figure
 from leukemia_lab.evaluation.metrics import confusion, metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, read_predictions, write_predictions
 from leukemia_lab.evaluation.tables import metrics_table
-from leukemia_lab.experiment import Cells, data_module, prepare_cells
+from leukemia_lab.experiment import Cells, data_module, read_cells
 from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import RunFolder
@@ -59,11 +58,9 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
     logits = predict(model, data, TEST, precision=precision, deterministic=trained.trainer.deterministic)
     rows = cells.split.table[cells.split.table["part"] == TEST]
     class_names = tuple(folder.record["class_names"])
-    seen = read_predictions(folder.path / record.PREDICTIONS)
-    opened = predictions_table(rows, logits, class_names, folder.path.name)
-    predictions = pd.concat([seen[seen["part"] != TEST], opened], ignore_index=True)
-    write_predictions(predictions, folder.path / record.PREDICTIONS)
-    return _write_results(folder, predictions, class_names)
+    opened = predictions_table(rows, logits, class_names, run_id=folder.path.name)
+    write_predictions(opened, folder.path / record.PREDICTIONS)
+    return _write_results(folder, class_names)
 
 
 def _trained_settings(settings: EvaluateSettings, folder: RunFolder) -> TrainSettings:
@@ -83,11 +80,11 @@ def _trained_settings(settings: EvaluateSettings, folder: RunFolder) -> TrainSet
 
 def _same_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
     """The run's cells as they are on disk now, with the split that it was trained on."""
-    cells = prepare_cells(trained)
-    if cells.index.fingerprint != folder.record["data_fingerprint"]:
+    index = read_cells(trained)
+    if index.fingerprint != folder.record["data_fingerprint"]:
         raise RunError(
-            f"{folder.path}: the data at {cells.index.root} are not those that it was trained on (fingerprint "
-            f"{cells.index.fingerprint[:12]}, recorded {folder.record['data_fingerprint'][:12]}): give data_root=…"
+            f"{folder.path}: the data at {index.root} are not those that it was trained on (fingerprint "
+            f"{index.fingerprint[:12]}, recorded {folder.record['data_fingerprint'][:12]}): give data_root=…"
         )
     split: Split = read_split(folder.path / record.SPLIT)
     if split.hash != folder.record["split_hash"]:
@@ -95,12 +92,11 @@ def _same_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
             f"{folder.path}: split.parquet is not the one it was trained on: train it again with force=true"
         )
     check_split(split)
-    return Cells(cells.index, split, tuple(folder.record["stamps"]))
+    return Cells(index, split, tuple(folder.record["stamps"]))
 
 
-def _write_results(
-    folder: RunFolder, predictions: pd.DataFrame, class_names: tuple[str, ...]
-) -> dict[str, Any]:
+def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str, Any]:
+    predictions = read_predictions(folder.path / record.PREDICTIONS)
     looks = folder.record["test_looks"]
     stamps = [*folder.record["stamps"], *([f"TEST SEEN {looks} TIMES"] if looks > 1 else [])]
     document = metrics_document(predictions, class_names, folder.record["positive"], stamps, OBJECTIVE)

@@ -17,7 +17,7 @@ from leukemia_lab.data.index import CellIndex, read_index
 from leukemia_lab.data.source import SYNTHETIC, is_synthetic, synthetic_root, tree_root
 from leukemia_lab.data.splits import Protocol, Split, check_split, make_split
 from leukemia_lab.data.synthetic import SyntheticSpec
-from leukemia_lab.data.twins import merge_twins
+from leukemia_lab.data.twins import merge_twins, merged_groups
 from leukemia_lab.device import resolve_device, resolve_precision
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.estimators.neural import input_pipeline
@@ -60,20 +60,30 @@ def resolve_auto(settings: TrainSettings) -> TrainSettings:
 
 def prepare_cells(settings: TrainSettings) -> Cells:
     """Index the data, merge twins, split by the protocol and check the split for leaks."""
-    index = read_cells(settings.data)
-    if getattr(settings.protocol, "twins", None) == "merge":
-        index = merge_twins(index)
+    index = read_cells(settings)
     split = make_split(index.table, protocol(settings))
     check_split(split)
-    for note in (*index.notes, *split.notes):
-        CONSOLE.print(f"note: {note}", markup=False)
-    for fault in index.faults:
-        CONSOLE.print(f"left out: {fault.file}: {fault.fault} ({fault.detail})", markup=False)
+    for note in split.notes:
+        CONSOLE.print(note, markup=False)
     return Cells(index, split, ((SYNTHETIC,) if is_synthetic(index.root) else ()) + split.stamps)
 
 
-def read_cells(data: SyntheticData | CnmcData | FolderData) -> CellIndex:
-    """The index of the cells that the data node names; the synthetic tree is drawn first."""
+def read_cells(settings: TrainSettings) -> CellIndex:
+    """The index of the data, twins merged where the protocol asks for it; says what was left out and why."""
+    index = _index(settings.data)
+    if getattr(settings.protocol, "twins", None) == "merge":
+        index = merge_twins(index)
+        for names in merged_groups(index):
+            CONSOLE.print(f"twins: {', '.join(names)} share cells and are one group", markup=False)
+    for note in index.notes:
+        CONSOLE.print(f"note: {note}", markup=False)
+    for fault in index.faults:
+        CONSOLE.print(f"left out: {fault.file}: {fault.fault} ({fault.detail})", markup=False)
+    return index
+
+
+def _index(data: SyntheticData | CnmcData | FolderData) -> CellIndex:
+    """The index of what the data node names; the synthetic tree is drawn first."""
     if isinstance(data, SyntheticData):
         spec = SyntheticSpec(**data.model_dump(exclude={"name", "root", "bad_files"}))
         root = synthetic_root(data.root, spec)

@@ -72,7 +72,7 @@ def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
     _start_record(settings, cells, folder)
     try:
         _train(settings, cells, folder)
-    except InterruptedRunError:
+    except (InterruptedRunError, KeyboardInterrupt):
         folder.update(status="interrupted", finished=record.now())
         raise
     except Exception as error:

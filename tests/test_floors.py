@@ -12,6 +12,7 @@ import leukemia_lab
 
 PACKAGE = Path(leukemia_lab.__file__).parent
 FLOORS = {
+    "atomic": 0,
     "errors": 0,
     "progress": 0,
     "wording": 0,

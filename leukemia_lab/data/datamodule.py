@@ -60,12 +60,7 @@ class Cells(Dataset[CellBatch]):
         self.labels = labels
 
     def __getitem__(self, rows: Tensor) -> CellBatch:
-        if isinstance(self.images, Tensor):
-            images = self.images[rows]
-        else:
-            images = torch.from_numpy(
-                self.images[rows.numpy()]
-            )  # fancy indexing copies out of the read-only map
+        images = self.images[rows] if isinstance(self.images, Tensor) else _copied(self.images, rows)
         return {"image": images.permute(0, 3, 1, 2), "cell": rows, "label": self.labels[rows]}
 
 
@@ -106,7 +101,9 @@ class CellDataModule(LightningDataModule):
         workers = 0 if self.resident else self.num_workers
         return DataLoader(
             self.cells,
-            sampler=EpochBatches(_spread(self.rows[part], limit), self.batch_size, self.seed if shuffle else None),
+            sampler=EpochBatches(
+                _spread(self.rows[part], limit), self.batch_size, self.seed if shuffle else None
+            ),
             batch_size=None,  # the sampler yields whole batches
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from leukemia_lab.data.cnmc_names import NAME_RULE, PrelimRow, parse_name, read_prelim_labels
 from leukemia_lab.errors import ConfigError, DataError
 
+SYNTHETIC_MANIFEST = "synthetic.json"  # what the synthetic generator leaves at the top of its tree
+
 CNMC_SIDE = 450
 IMAGE_SUFFIXES = frozenset({".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 
@@ -86,7 +88,9 @@ def list_cnmc(root: Path) -> Listing:
     if n_final:
         notes.append(f"{n_final} final-phase images have no labels: they are not part of the index")
     notes += _note("lie outside the folders of C-NMC", [file for file in bitmaps if file not in places])
-    notes += _note("are hidden or not .bmp", sorted(set(files) - set(bitmaps) - set(tables)))
+    notes += _note(
+        "are hidden or not .bmp", sorted(set(files) - set(bitmaps) - set(tables) - {SYNTHETIC_MANIFEST})
+    )
     return Listing(tuple(cells), tuple(faults), tuple(notes), CNMC_SIDE)
 
 

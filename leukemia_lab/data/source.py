@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from leukemia_lab.data.cache import cache_folder
-from leukemia_lab.data.synthetic import MANIFEST, SyntheticSpec, tree_name, write_tree
+from leukemia_lab.data.layouts import SYNTHETIC_MANIFEST
+from leukemia_lab.data.synthetic import SyntheticSpec, tree_name, write_tree
 from leukemia_lab.errors import ConfigError
 
 SYNTHETIC = "SYNTHETIC"
@@ -31,4 +32,4 @@ def synthetic_root(root: Path | None, spec: SyntheticSpec) -> Path:
 
 def is_synthetic(root: Path) -> bool:
     """Whether `root` is, or lies in, a tree that the synthetic generator wrote, whatever it is read as."""
-    return any((folder / MANIFEST).exists() for folder in (root.resolve(), *root.resolve().parents))
+    return any((folder / SYNTHETIC_MANIFEST).exists() for folder in (root.resolve(), *root.resolve().parents))

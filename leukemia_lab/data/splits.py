@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from leukemia_lab.atomic import replacing
 from leukemia_lab.data.protocols import PARTS, Protocol, assign, check_protocol
 from leukemia_lab.errors import SplitError
 
@@ -116,12 +116,8 @@ def write_split(split: Split, path: Path) -> None:
         "notes": split.notes,
     }
     rows = _to_arrow(split.table).replace_schema_metadata({METADATA_KEY: json.dumps(about)})
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         pq.write_table(rows, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_split(path: Path) -> Split:

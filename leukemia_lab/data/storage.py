@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from leukemia_lab.atomic import replacing
 from leukemia_lab.errors import CacheError
 from leukemia_lab.progress import CONSOLE
 
@@ -39,22 +40,16 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it replaces `path` at the end, or vanishes on any error.
-
-    The caller holds `locked(path)`: the partial file has one fixed name, so that a killed process leaves
-    at most one behind.
+    """`leukemia_lab.atomic.replacing` for the cache folder.
 
     Raises:
         CacheError: the disk is full or the folder cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        yield partial
-        partial.replace(path)
+        with replacing(path) as partial:
+            yield partial
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> CacheError:

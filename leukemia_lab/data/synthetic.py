@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from leukemia_lab.data.layouts import SYNTHETIC_MANIFEST as MANIFEST
 from leukemia_lab.data.synthetic_cells import FRAME_PX, SubjectLook, draw_cell
 from leukemia_lab.data.synthetic_plan import (
     PRELIMINARY,
@@ -33,7 +34,6 @@ from leukemia_lab.progress import CONSOLE, progress
 __all__ = ["GENERATOR_VERSION", "MANIFEST", "SyntheticSpec", "tree_name", "twin_pairs", "write_tree"]
 
 GENERATOR_VERSION = 1  # raise it with every change of a pixel or a name
-MANIFEST = "synthetic.json"
 PRELIMINARY_FOLDER = "C-NMC_test_prelim_phase_data"
 PRELIMINARY_LABELS = f"{PRELIMINARY_FOLDER}/C-NMC_test_prelim_phase_data_labels.csv"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,8 +19,9 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from leukemia_lab.data.datamodule import CellDataModule
-from leukemia_lab.errors import InterruptedRunError, RunError
+from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.callbacks import TrainingProgress
+from leukemia_lab.estimators.interruption import StopRequest, interruptible
 from leukemia_lab.estimators.neural import CellClassifier
 
 OBJECTIVE = "val/auroc"
@@ -69,7 +69,8 @@ def fit(
     last = ModelCheckpoint(
         checkpoints, filename=Path(LAST).stem, enable_version_counter=False, save_on_train_epoch_end=True
     )
-    callbacks: list[Callback] = [progress, best, last]  # last after best: it holds the state of best
+    request = StopRequest()
+    callbacks: list[Callback] = [request, progress, best, last]  # last after best: it holds the state of best
     if patience is not None:
         stopping = EarlyStopping(OBJECTIVE, mode="max", patience=patience, check_on_train_epoch_end=True)
         callbacks.insert(0, stopping)
@@ -85,7 +86,7 @@ def fit(
         log_every_n_steps=1_000_000,  # nothing is logged by the step
     )
     started = time.monotonic()
-    with _quiet(), _interruptible(trainer):
+    with _quiet(), interruptible(request):
         trainer.fit(model, datamodule=data, ckpt_path=_resume_point(checkpoints), weights_only=True)
     return FitResult(
         best_checkpoint=checkpoints / BEST,
@@ -113,8 +114,9 @@ def predict(
     model: CellClassifier, data: CellDataModule, part: str, *, precision: str, deterministic: bool
 ) -> npt.NDArray[np.float32]:
     """Logits float32 [n, K] of the cells of `part`, in the order of the data module's rows, no augmentation."""
-    trainer = _trainer(data, precision, deterministic, logger=False)
-    with _quiet(), _interruptible(trainer):
+    request = StopRequest()
+    trainer = _trainer(data, precision, deterministic, logger=False, callbacks=[request])
+    with _quiet(), interruptible(request):
         batches: Any = trainer.predict(model, dataloaders=data.loader(part), return_predictions=True)
     rows = torch.cat([cells.cpu() for cells, _ in batches])
     if not torch.equal(rows, data.rows[part].cpu()):
@@ -148,26 +150,6 @@ def _resume_point(checkpoints: Path) -> Path | None:
     except Exception:  # cut off by a kill while it was written: the run starts over
         return None
     return last
-
-
-@contextmanager
-def _interruptible(trainer: Trainer) -> Iterator[None]:
-    """Turn Lightning's exit on Ctrl-C, and SIGTERM, into InterruptedRunError; restore the signal handlers."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        signal.signal(signal.SIGTERM, stop)
-        yield
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise InterruptedRunError(
-            "interrupted; the same command resumes from the last finished epoch"
-        ) from error
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy.special import softmax
 
+from leukemia_lab.atomic import replacing
 from leukemia_lab.errors import RunError, TrainingError
 
 CELL_COLUMNS = ("cell_id", "subject", "group", "part", "fold", "label")
@@ -71,12 +71,8 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
             )
         table = table if kept.empty else pd.concat([kept, table], ignore_index=True)
         _check(table, str(path))
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         table.to_parquet(partial, engine="pyarrow", index=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

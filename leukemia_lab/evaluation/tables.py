@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,11 +10,15 @@ from typing import Any, TypedDict
 from rich.table import Table
 from rich.text import Text
 
+from leukemia_lab.atomic import replacing
 from leukemia_lab.errors import RunError
 from leukemia_lab.evaluation.metrics import METRICS
 
 SWEEP_METRICS = ("balanced_accuracy", "sensitivity", "specificity", "weighted_f1", "auroc", "ece")
-CSV_COLUMNS = ("model", "protocol", "run", "status", "overrides", "objective", "stamps", "error")
+BOUNDS = {"value": "", "low": "_low", "high": "_high"}
+WHAT_COLUMNS = ("model", "protocol")
+METRIC_COLUMNS = tuple(f"{metric}{suffix}" for metric in METRICS for suffix in BOUNDS.values())
+JOB_COLUMNS = ("run", "status", "overrides", "objective", "stamps", "error")
 NO_INTERVALS = "point estimates without intervals"
 
 
@@ -83,29 +86,29 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
 
 
 def write_sweep_csv(rows: Sequence[SweepRow], path: Path) -> None:
-    """Write `table.csv`: `CSV_COLUMNS`, then `<metric>, <metric>_low, <metric>_high` in full precision.
+    """Write `table.csv`: model, protocol, `<metric>, <metric>_low, <metric>_high` in full precision, the rest.
 
     A missing value is an empty field; stamps are joined by `;`. The file appears whole or not at all.
     """
-    bounds = ("value", "low", "high")
-    metric_columns = [f"{metric}{suffix}" for metric in METRICS for suffix in ("", "_low", "_high")]
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([*CSV_COLUMNS, *metric_columns])
-            for row in rows:
-                about: dict[str, Any] = {**row, "stamps": ";".join(row["stamps"])}
-                metrics = row["metrics"]
-                estimates = [
-                    metrics[metric][bound] if metrics is not None else None
-                    for metric in METRICS
-                    for bound in bounds
-                ]
-                writer.writerow([*(about[column] for column in CSV_COLUMNS), *estimates])
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*WHAT_COLUMNS, *METRIC_COLUMNS, *JOB_COLUMNS])
+        writer.writeheader()
+        writer.writerows(_csv_row(row) for row in rows)
+
+
+def _csv_row(row: SweepRow) -> dict[str, Any]:
+    about = {name: value for name, value in row.items() if name != "metrics"}
+    metrics = row["metrics"]
+    estimates = (
+        {}
+        if metrics is None
+        else {
+            f"{metric}{suffix}": metrics[metric][bound]
+            for metric in METRICS
+            for bound, suffix in BOUNDS.items()
+        }
+    )
+    return {**about, **estimates, "stamps": ";".join(row["stamps"])}
 
 
 def _bracketed(stamps: Sequence[str]) -> str:

@@ -233,9 +233,10 @@ def test_cells_that_cannot_be_split(cells: pd.DataFrame, name: str, message: str
 def test_three_pure_groups_a_class_are_enough_at_the_first_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of several classes are placed first: pure ones can then go wherever a class is still absent."""
     monkeypatch.setattr(protocols, "DRAWS", 1)
-    pure = [{"labels": [label] * 5} for label in "ABCD" for _ in range(3)]
-    mixed = [{"labels": list(labels)} for labels in ("AB", "CD", "BC", "AD", "AC", "BD")]
-    for seed in range(100):
+    rng = np.random.default_rng(0)
+    for seed in range(200):
+        pure = [{"labels": [label] * rng.integers(1, 40)} for label in "ABCD" for _ in range(3)]
+        mixed = [{"labels": list(rng.permutation(list("ABCD"))[:2])} for _ in range(rng.integers(1, 8))]
         assert set(spread_groups(cells_of(pure + mixed), (0.7, 0.15, 0.15), seed=(seed,))) == {0, 1, 2}
 
 

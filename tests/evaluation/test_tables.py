@@ -94,12 +94,11 @@ def test_sweep_csv_is_the_contract(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     write_sweep_csv([row(stamps=["A, B", "C"]), FAILED], path)
     table = pd.read_csv(path)
-    assert list(table)[:8] == [
-        *("model", "protocol", "run", "status", "overrides", "objective", "stamps", "error"),
-    ]
-    assert list(table)[8:] == [f"{name}{bound}" for name in METRICS for bound in ("", "_low", "_high")]
+    metric_columns = [f"{name}{bound}" for name in METRICS for bound in ("", "_low", "_high")]
+    job_columns = ["run", "status", "overrides", "objective", "stamps", "error"]
+    assert list(table) == ["model", "protocol", *metric_columns, *job_columns]
     assert table.loc[0, ["objective", "accuracy", "stamps"]].tolist() == [0.1 + 0.2, 0.87654, "A, B;C"]
-    assert table.loc[1, list(table)[8:]].isna().all()
+    assert table.loc[1, metric_columns].isna().all()
     assert table.loc[0, ["accuracy_low", "error"]].isna().all()
     assert table["error"][1] == "RunError: [/bold] no"
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
