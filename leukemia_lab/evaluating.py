@@ -49,7 +49,7 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
     cells = _same_cells(trained, folder)
     if not (cells.split.table["part"] == TEST).any():
         raise RunError(f"{folder.path}: its split has no test part")
-    folder.update(test_looks=folder.record["test_looks"] + 1)  # counted before anything of it is seen
+    folder.count_test_look()  # before anything of it is seen
     device = resolve_device(settings.accelerator)
     data = data_module(trained, cells, device, settings.batch_size)
     model = load_model(folder.path / folder.record["best_checkpoint"])

@@ -139,6 +139,7 @@ class Model(Node):
 
     name: str
     image_size: Annotated[int, Field(ge=16, le=1024)]
+    lr: Positive
     net: Target
 
 
@@ -180,7 +181,7 @@ class Log(Node):
     """The Laplacian-of-Gaussian filter; see leukemia_lab.ops.log_filter."""
 
     mode: Literal["none", "replace", "append", "sharpen"]
-    stencil: Literal["kornia", "true"]
+    stencil: Literal["kornia", "sampled"]
     sigma_px: Positive
     gaussian_size: OddSize | None
     laplacian_size: OddSize

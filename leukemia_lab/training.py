@@ -87,11 +87,11 @@ def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
 
 def _start_record(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
     device = resolve_device(settings.trainer.accelerator)
+    folder.set_split(cells.split.hash)
     folder.update(
         status="running",
         started=record.now(),
         config_hash=folder.record["identity"],
-        split_hash=cells.split.hash,
         data_fingerprint=cells.index.fingerprint,
         data_root=str(cells.index.root.resolve()),
         class_names=list(cells.index.class_names),

@@ -29,7 +29,7 @@ BAD_INPUT = 2
             ["trainer.devices: 'two' cannot be used", "allowed: auto or a valid integer"],
         ),
         (["trainer.devices=2"], ["trainer.devices: 2 devices: a run uses exactly one"]),
-        (["lr=1e-3"], ["lr: no such key", "Did you mean optim.lr?"]),
+        (["lr=1e-3"], ["lr: no such key", "Did you mean model.lr or optim.lr?"]),
         (["modell=vgg13"], ["modell: no such key", "Did you mean model?"]),
         (["protocol=subject_kfold", "protocol.fold=9"], ["fold 9 does not exist: the 5 folds are 0 to 4"]),
         (
@@ -102,7 +102,7 @@ def choices() -> list[str]:
 
 
 def test_there_are_as_many_choices_as_expected() -> None:
-    assert len(choices()) == 16
+    assert len(choices()) == 17
 
 
 @pytest.mark.parametrize("choice", choices())
@@ -115,14 +115,14 @@ def test_every_yaml_composes_and_its_targets_bind(choice: str) -> None:
 
 def test_an_experiment_overrules_the_primary_config_and_the_command_line_overrules_it() -> None:
     composer = Composer("train", TrainSettings, None)
-    assert composer.compose(["experiment=demo"]).trainer.max_epochs == 12
+    assert composer.compose(["experiment=demo"]).trainer.max_epochs == 30
     assert composer.compose(["experiment=demo", "trainer.max_epochs=3"]).trainer.max_epochs == 3
 
 
 def test_a_config_dir_of_the_user_comes_first(tmp_path: Path) -> None:
     (tmp_path / "optim").mkdir()
     shipped = (conf_dir() / "optim" / "adamw.yaml").read_text(encoding="utf-8")
-    (tmp_path / "optim" / "mine.yaml").write_text(shipped.replace("1.0e-3", "0.5"), encoding="utf-8")
+    (tmp_path / "optim" / "mine.yaml").write_text(shipped.replace("${model.lr}", "0.5"), encoding="utf-8")
     composer = Composer("train", TrainSettings, str(tmp_path))
     assert composer.compose(["optim=mine"]).optim.lr == 0.5
 

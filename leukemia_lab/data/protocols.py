@@ -13,7 +13,7 @@ import pandas as pd
 from leukemia_lab.errors import SplitError
 
 PARTS = ("train", "val", "test")
-DRAWS = 20
+MIN_DRAWS, MAX_DRAWS, GROUPS_DRAWN = 20, 300, 10_000  # few groups are hard to balance, and quick to draw
 GOOD_BALANCE = 0.01
 
 # The values that shape each protocol's split; the others never reach its hash.
@@ -202,7 +202,7 @@ def _require_groups(cells: pd.DataFrame, n_needed: int, why: str) -> None:
 def spread_groups(cells: pd.DataFrame, shares: Sequence[float], seed: Sequence[int]) -> pd.Series[int]:
     """Bin of every group: whole groups in bins that hold about `shares` of every class.
 
-    The best of a few seeded greedy draws, by the shares of cells and of groups reached: a test part of
+    The best of some seeded greedy draws, by the shares of cells and of groups reached: a test part of
     few large subjects would say little about new ones. Returns a series of bin numbers indexed by group
     name; it does not depend on the row order of `cells` (columns `group`, `label`). Raises SplitError
     where no draw puts every class in every bin.
@@ -211,7 +211,7 @@ def spread_groups(cells: pd.DataFrame, shares: Sequence[float], seed: Sequence[i
     counts, wanted = table.to_numpy(), np.asarray(shares)[:, None]
     rng = np.random.default_rng(seed)
     best, best_imbalance = None, np.inf
-    for _ in range(DRAWS):
+    for _ in range(min(MAX_DRAWS, max(MIN_DRAWS, GROUPS_DRAWN // len(counts)))):
         bins = _draw(counts, np.asarray(shares), rng)
         n_cells = np.stack([counts[bins == b].sum(axis=0) for b in range(len(shares))])
         n_groups = np.stack([(counts[bins == b] > 0).sum(axis=0) for b in range(len(shares))])

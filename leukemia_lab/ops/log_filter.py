@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d, pad
 from leukemia_lab.errors import ConfigError
 
 LogMode = Literal["none", "replace", "append", "sharpen"]
-LogStencil = Literal["kornia", "true"]
+LogStencil = Literal["kornia", "sampled"]
 
 
 class Float32Module(nn.Module):
@@ -67,7 +67,7 @@ def log_kernel(
     `gaussian_size` px (None: 3 sigma on each side), k = gaussian_size + laplacian_size - 1. Matches
     `kornia.filters.laplacian(gaussian_blur2d(x, gaussian_size, sigma_px), laplacian_size)`.
 
-    `true`: the sampled second derivatives of a Gaussian on k = `gaussian_size` px (None: 4 sigma on each
+    `sampled`: the sampled second derivatives of a Gaussian on k = `gaussian_size` px (None: 4 sigma on each
     side, SciPy's truncation); `laplacian_size` plays no part. Matches `scipy.ndimage.gaussian_laplace` with
     mode="mirror", less that function's own response to a constant image: per unit of grey -1.4e-4 at
     sigma 1, -1.7e-4 at 2, -1.2e-4 at 3, but -1.0e-2 at 0.7 and -1.1 at 0.5 px, too narrow to be sampled.
@@ -83,7 +83,7 @@ def log_kernel(
         _check_size("laplacian_size", laplacian_size)
         radius = math.ceil(3 * sigma_px) if gaussian_size is None else gaussian_size // 2
         return _kornia_stencil(sigma_px, radius, laplacian_size).float()
-    if stencil == "true":
+    if stencil == "sampled":
         radius = max(1, int(4 * sigma_px + 0.5)) if gaussian_size is None else gaussian_size // 2
         return _true_log(sigma_px, radius).float()
     raise ConfigError(

@@ -232,7 +232,7 @@ def test_cells_that_cannot_be_split(cells: pd.DataFrame, name: str, message: str
 
 def test_three_pure_groups_a_class_are_enough_at_the_first_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of several classes are placed first: pure ones can then go wherever a class is still absent."""
-    monkeypatch.setattr(protocols, "DRAWS", 1)
+    monkeypatch.setattr(protocols, "MAX_DRAWS", 1)
     rng = np.random.default_rng(0)
     for seed in range(200):
         pure = [{"labels": [label] * rng.integers(1, 40)} for label in "ABCD" for _ in range(3)]

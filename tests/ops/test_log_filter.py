@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.ops.log_filter import LogFilter, LogMode, log_filter, log_kernel
 
-STENCILS: list[Literal["kornia", "true"]] = ["kornia", "true"]
+STENCILS: list[Literal["kornia", "sampled"]] = ["kornia", "sampled"]
 
 
 def _images(*shape: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def _filter(mode: LogMode, stencil: Literal["kornia", "true"] = "kornia", strength: float = 0.5) -> LogFilter:
+def _filter(mode: LogMode, stencil: Literal["kornia", "sampled"] = "kornia", strength: float = 0.5) -> LogFilter:
     return LogFilter(mode, stencil, sigma_px=1.0, gaussian_size=7, laplacian_size=3, strength=strength)
 
 
@@ -43,7 +43,7 @@ def test_true_log_equals_scipy_but_for_its_response_to_a_constant(sigma_px: floa
     scipy = gaussian_laplace(image[0, 0].numpy(), sigma_px, mode="mirror")
     constant = gaussian_laplace(np.ones((48, 41)), sigma_px, mode="mirror")
     mean = gaussian_filter(image[0, 0].numpy(), sigma_px, mode="mirror")
-    result = log_filter(image, log_kernel("true", sigma_px, None, 3))[0, 0].numpy()
+    result = log_filter(image, log_kernel("sampled", sigma_px, None, 3))[0, 0].numpy()
     np.testing.assert_allclose(result, scipy - constant * mean, atol=1e-7, rtol=0)
     np.testing.assert_allclose(result, scipy, atol=tolerance, rtol=0)
 
@@ -53,27 +53,27 @@ def test_true_log_finds_the_size_of_a_blob() -> None:
     blob_px, sigma_px = 4.0, 2.0
     offset = torch.arange(-32, 33, dtype=torch.float64)
     blob = torch.exp(-(offset[:, None] ** 2 + offset**2) / (2 * blob_px**2))
-    result = log_filter(blob[None, None], log_kernel("true", sigma_px, None, 3))[0, 0, 32, 32]
+    result = log_filter(blob[None, None], log_kernel("sampled", sigma_px, None, 3))[0, 0, 32, 32]
     assert result == pytest.approx(-2 * blob_px**2 / (sigma_px**2 + blob_px**2) ** 2, rel=2e-3)
 
 
 def test_kernel_sizes() -> None:
     assert log_kernel("kornia", 1.0, 7, 3).shape == (9, 9)
     assert log_kernel("kornia", 1.2, None, 5).shape == (13, 13)  # 2 * ceil(3.6) + 1 = 9, then 9 + 5 - 1
-    assert log_kernel("true", 1.2, None, 3).shape == (11, 11)  # int(4 * 1.2 + 0.5) = 5 on each side
-    assert log_kernel("true", 1.2, 7, 3).shape == (7, 7)
-    assert log_kernel("true", 0.1, None, 3).shape == (3, 3)
+    assert log_kernel("sampled", 1.2, None, 3).shape == (11, 11)  # int(4 * 1.2 + 0.5) = 5 on each side
+    assert log_kernel("sampled", 1.2, 7, 3).shape == (7, 7)
+    assert log_kernel("sampled", 0.1, None, 3).shape == (3, 3)
 
 
 @pytest.mark.parametrize("stencil", STENCILS)
 @pytest.mark.parametrize("sigma_px", [0.4, 1.0, 3.0])
-def test_zero_on_a_constant_image(stencil: Literal["kornia", "true"], sigma_px: float) -> None:
+def test_zero_on_a_constant_image(stencil: Literal["kornia", "sampled"], sigma_px: float) -> None:
     result = log_filter(torch.full((1, 3, 32, 32), 0.7), log_kernel(stencil, sigma_px, None, 3))
     assert result.abs().max() < 2e-6
 
 
 @pytest.mark.parametrize("stencil", STENCILS)
-def test_commutes_with_the_symmetries_of_the_square(stencil: Literal["kornia", "true"]) -> None:
+def test_commutes_with_the_symmetries_of_the_square(stencil: Literal["kornia", "sampled"]) -> None:
     images, kernel = _images(1, 3, 24, 24), log_kernel(stencil, 1.0, 7, 3)
     for moved in (lambda x: x.flip(-1), lambda x: torch.rot90(x, 1, (-2, -1))):
         torch.testing.assert_close(
