@@ -44,6 +44,7 @@ class Place:
 
     parent: Path
     folder: Path | None
+    in_sweep: bool
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _single(command: Command[Any], argv: Sequence[str]) -> int:
 
     def task(config: DictConfig) -> None:
         given = Path(HydraConfig.get().run.dir)
-        place = Place(RUNS_DIR, None if given == Path() else given)
+        place = Place(RUNS_DIR, None if given == Path() else given, in_sweep=False)
         try:
             command.job(checked(command.settings, config), place)
             statuses.append(DONE)
@@ -220,7 +221,7 @@ def _sweep(
         CONSOLE.print(f"\nrun {len(job_files) + 1} of {n_jobs}: {' '.join(job_overrides)}", markup=False)
         result, failure = None, None
         try:
-            result = command.job(checked(command.settings, config), Place(folder, None))
+            result = command.job(checked(command.settings, config), Place(folder, None, in_sweep=True))
         except InterruptedRunError as error:
             raise KeyboardInterrupt from error
         except Exception as error:

@@ -40,7 +40,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         document = _evaluate(settings, folder)
     RESULTS.print(metrics_table(document, ["val", TEST]))
     RESULTS.print(f"test part opened {folder.record['test_looks']} time(s) by this run")
-    RESULTS.print(f"run folder: {folder.path}", markup=False)
+    RESULTS.print(f"run folder: {folder.path}", markup=False, soft_wrap=True)
     return document
 
 

@@ -10,8 +10,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False)  # progress, notes, errors
-RESULTS = Console(soft_wrap=True, highlight=False)  # what a command is asked for
+PLAIN_WIDTH = 140  # columns of a table that goes to a file or a pipe
 PLAIN_LINE_SECONDS = 10.0
+
+
+def _results() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+RESULTS = _results()  # what a command is asked for, on standard output
 
 
 def rate_text(count: float, seconds: float, unit: str) -> str:

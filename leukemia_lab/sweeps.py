@@ -46,7 +46,9 @@ def report_sweep(sweep: Path, job_files: Sequence[Path]) -> bool:
     if rows:
         write_sweep_csv(rows, sweep / TABLE)
         RESULTS.print(sweep_table(rows))
-    RESULTS.print(f"{n_finished} of {len(rows)} runs finished; table: {sweep / TABLE}", markup=False)
+    RESULTS.print(
+        f"{n_finished} of {len(rows)} runs finished; table: {sweep / TABLE}", markup=False, soft_wrap=True
+    )
     return n_finished == len(rows)
 
 
@@ -54,7 +56,7 @@ def _row(job: dict[str, Any]) -> SweepRow:
     shared: dict[str, Any] = {
         "model": job["model"],
         "protocol": job["protocol"],
-        "overrides": " ".join(job["overrides"]),
+        "overrides": job["overrides"],
         "error": job["error"],
     }
     if job["run"] is None:

@@ -14,9 +14,14 @@ from leukemia_lab.schema import TrainSettings
 
 def job(settings: TrainSettings, place: Place) -> JobResult:
     """Train, or return the finished run of the same identity."""
-    from leukemia_lab.training import train  # imports torch, which --help and bad input need not wait for
+    from leukemia_lab.training import (
+        show,
+        train,
+    )  # imports torch, which --help and bad input need not wait for
 
     folder, objective = train(settings, place.parent, place.folder)
+    if not place.in_sweep:  # a sweep ends with one table
+        show(folder)
     return JobResult(folder, objective)
 
 

@@ -61,10 +61,13 @@ def train(settings: TrainSettings, parent: Path, given: Path | None) -> tuple[Pa
     else:
         with folder.held():
             _train_recorded(settings, cells, folder)
-    document = folder.metrics()
-    RESULTS.print(metrics_table(document, [part for part in ("train", "val") if part in document]))
-    RESULTS.print(f"run folder: {folder.path}", markup=False)
-    return folder.path, document["objective"]
+    return folder.path, folder.metrics()["objective"]
+
+
+def show(folder: Path) -> None:
+    """Print the training and validation metrics of a finished run, and where it is."""
+    RESULTS.print(metrics_table(RunFolder.existing(folder).metrics(), SEEN_PARTS))
+    RESULTS.print(f"run folder: {folder}", markup=False, soft_wrap=True)
 
 
 def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:

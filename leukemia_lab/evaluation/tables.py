@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +15,7 @@ from leukemia_lab.atomic import replacing
 from leukemia_lab.errors import RunError
 from leukemia_lab.evaluation.metrics import METRICS
 
-SWEEP_METRICS = ("balanced_accuracy", "sensitivity", "specificity", "weighted_f1", "auroc", "ece")
+SWEEP_METRICS = ("balanced_accuracy", "sensitivity", "specificity", "weighted_f1", "auroc")
 BOUNDS = {"value": "", "low": "_low", "high": "_high"}
 WHAT_COLUMNS = ("model", "protocol")
 METRIC_COLUMNS = tuple(f"{metric}{suffix}" for metric in METRICS for suffix in BOUNDS.values())
@@ -29,7 +30,7 @@ class SweepRow(TypedDict):
     protocol: str
     run: str
     status: str
-    overrides: str
+    overrides: Sequence[str]
     objective: float | None
     stamps: Sequence[str]
     error: str | None
@@ -64,24 +65,39 @@ def metrics_table(document: dict[str, Any], parts: Sequence[str]) -> Table:
 
 
 def sweep_table(rows: Sequence[SweepRow]) -> Table:
-    """A table of a sweep's jobs in the given order, each with its stamps; errors are listed below."""
+    """A table of a sweep's jobs in the given order: the overrides in which they differ, validation metrics.
+
+    What all jobs share (overrides, stamps) stands once, in the title and below; so do errors.
+    """
+    given = [dict(override.partition("=")[::2] for override in row["overrides"]) for row in rows]
+    keys = list(dict.fromkeys(key for overrides in given for key in overrides))
+    varying = [key for key in keys if len({overrides.get(key) for overrides in given}) > 1]
+    fixed = [f"{key}={given[0].get(key)}" for key in keys if key not in varying]
+    stamps = {_bracketed(row["stamps"]) for row in rows if row["metrics"] is not None}
     measured = [row["metrics"] for row in rows if row["metrics"] is not None]
-    notes = [f"{row['model']} {row['overrides']}: {row['error']}" for row in rows if row["error"] is not None]
+    notes = [f"{' '.join(row['overrides'])}: {row['error']}" for row in rows if row["error"] is not None]
     if all(metrics[metric]["low"] is None for metrics in measured for metric in SWEEP_METRICS):
         notes.insert(0, NO_INTERVALS)
-    title = f"{len(rows)} runs, {len(measured)} with metrics"
-    table = Table(title=title, caption=Text("\n".join(notes)), caption_justify="left")
-    for column in ("model", "overrides", "protocol", "status"):
-        table.add_column(column, overflow="fold")
-    for column in ("objective", *SWEEP_METRICS):
-        words = column.split("_")
-        table.add_column("\n".join(words), justify="right", min_width=max(map(len, words)))
-    table.add_column("stamps", overflow="fold")
-    for row in rows:
+    if fixed:
+        notes.insert(0, f"in all runs: {' '.join(fixed)}")
+    shared = stamps.pop() if len(stamps) == 1 else ""
+    title = f"{len(rows)} runs, validation {shared}".strip()
+    table = Table(
+        title=Text(title), caption=Text("\n".join(notes)), caption_justify="left", box=box.SIMPLE_HEAD
+    )
+    about_columns = [*varying, *(["status"] if len(measured) < len(rows) else [])]
+    for key in about_columns:
+        table.add_column(key.replace(".", ".\n"), overflow="fold")
+    for column in SWEEP_METRICS:
+        table.add_column(column.replace("_", "\n"), justify="right")
+    if stamps:
+        table.add_column("stamps", overflow="fold")
+    for row, overrides in zip(rows, given, strict=True):
         metrics = row["metrics"]
-        about = [Text(row[key]) for key in ("model", "overrides", "protocol", "status")]
+        about = [Text((overrides | {"status": row["status"]}).get(key, "")) for key in about_columns]
         estimates = [_estimate(metrics[metric]) if metrics is not None else "" for metric in SWEEP_METRICS]
-        table.add_row(*about, _number(row["objective"]), *estimates, Text(_bracketed(row["stamps"])))
+        own_stamps = [Text(_bracketed(row["stamps"]))] if stamps else []
+        table.add_row(*about, *estimates, *own_stamps)
     return table
 
 
@@ -108,7 +124,8 @@ def _csv_row(row: SweepRow) -> dict[str, Any]:
             for bound, suffix in BOUNDS.items()
         }
     )
-    return {**about, **estimates, "stamps": ";".join(row["stamps"])}
+    joined = {"overrides": " ".join(row["overrides"]), "stamps": ";".join(row["stamps"])}
+    return {**about, **estimates, **joined}
 
 
 def _bracketed(stamps: Sequence[str]) -> str:

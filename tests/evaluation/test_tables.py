@@ -36,7 +36,7 @@ def row(**changes: Any) -> SweepRow:
         "protocol": "subject_holdout",
         "run": "vgg13-1f",
         "status": "finished",
-        "overrides": "optim.lr=1e-3",
+        "overrides": ["model=vgg13", "optim.lr=1e-3"],
         "objective": 0.1 + 0.2,
         "stamps": ["SYNTHETIC", "LEAKY"],
         "error": None,
@@ -45,7 +45,14 @@ def row(**changes: Any) -> SweepRow:
     return SweepRow(**(values | changes))  # type: ignore[typeddict-item]
 
 
-FAILED = row(status="failed", objective=None, error="RunError: [/bold] no", metrics=None, stamps=[])
+FAILED = row(
+    status="failed",
+    overrides=["model=vgg13", "optim.lr=1e-2"],
+    objective=None,
+    error="RunError: [/bold] no",
+    metrics=None,
+    stamps=[],
+)
 
 
 def test_metrics_table_shows_stamps_sizes_and_that_there_are_no_intervals() -> None:
@@ -80,14 +87,22 @@ def test_metrics_table_does_not_invent_a_part() -> None:
 
 
 def test_sweep_table_has_a_row_a_job_and_lists_errors_as_they_are() -> None:
-    text = rendered(sweep_table([row(), FAILED]))
-    assert "2 runs, 1 with metrics" in text
-    assert text.count("vgg13 ") == 3
-    assert "0.3000" in text
-    assert "[SYNTHETIC]" in text
-    assert "vgg13 optim.lr=1e-3: RunError: [/bold] no" in text
+    slow = row(overrides=["model=vgg13", "optim.lr=1e-4"])
+    text = rendered(sweep_table([row(), slow, FAILED]), width=100)
+    assert "3 runs, validation [SYNTHETIC]" in text
+    assert "in all runs: model=vgg13" in text
+    assert "1e-3" in text
+    assert "1e-4" in text
+    assert "model=vgg13 optim.lr=1e-2: RunError: [/bold] no" in text
     assert "point estimates without intervals" in text
-    assert "sensitivity" in rendered(sweep_table([row()]), width=130)
+    assert "sensitivity" in text
+
+
+def test_sweep_table_gives_each_row_its_stamps_where_they_differ() -> None:
+    leaky = row(stamps=["LEAKY"], overrides=["model=vgg13", "protocol=random_cells"])
+    text = rendered(sweep_table([row(stamps=["SYNTHETIC"]), leaky]))
+    assert text.splitlines()[0].strip() == "2 runs, validation"
+    assert text.count("[SYNTHETIC]") == text.count("[LEAKY]") == 1
 
 
 def test_sweep_csv_is_the_contract(tmp_path: Path) -> None:

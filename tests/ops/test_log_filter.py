@@ -19,7 +19,9 @@ def _images(*shape: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def _filter(mode: LogMode, stencil: Literal["kornia", "sampled"] = "kornia", strength: float = 0.5) -> LogFilter:
+def _filter(
+    mode: LogMode, stencil: Literal["kornia", "sampled"] = "kornia", strength: float = 0.5
+) -> LogFilter:
     return LogFilter(mode, stencil, sigma_px=1.0, gaussian_size=7, laplacian_size=3, strength=strength)
 
 
@@ -185,7 +187,7 @@ def test_too_small_image_says_what_to_set() -> None:
         ({"gaussian_size": 1}, r"pipeline\.log\.gaussian_size=1 .*3 or more"),
         ({"laplacian_size": 4}, r"pipeline\.log\.laplacian_size=4 .*odd"),
         ({"laplacian_size": -3}, r"pipeline\.log\.laplacian_size=-3"),
-        ({"stencil": "scipy"}, r"pipeline\.log\.stencil=scipy .*kornia, true"),
+        ({"stencil": "scipy"}, r"pipeline\.log\.stencil=scipy .*kornia, sampled"),
         ({"mode": "edges"}, r"pipeline\.log\.mode=edges .*none, replace, append, sharpen"),
     ],
 )
