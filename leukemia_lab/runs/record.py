@@ -1,0 +1,206 @@
+"""The run folder and its record: one folder a run, opened once, written atomically.
+
+`record.json` says what the run is (identity, stamps, versions, hardware) and how far it came (status, seconds).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from leukemia_lab import __version__
+from leukemia_lab.atomic import replacing
+from leukemia_lab.errors import RunError
+
+FORMAT_VERSION = 1
+RECORD, METRICS, CONFIG = "record.json", "metrics.json", "config.yaml"
+PREDICTIONS, SPLIT = "predictions.parquet", "split.parquet"
+CHECKPOINTS, FIGURES, TENSORBOARD = "checkpoints", "figures", "tensorboard"
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "kornia",
+    "hydra-core",
+    "numpy",
+    "scikit-learn",
+    "pandas",
+    "pillow",
+)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that a reader, or a kill in between, sees the old file or the new one, nothing else."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a run folder; RunError says which one is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            f"{path} is missing: {path.parent} is no run folder, or its run has not come this far"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}); force=true starts the run over") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds no JSON object; force=true starts the run over")
+    return content
+
+
+class RunFolder:
+    """One run's folder; `record` is the content of its record.json."""
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        self.path = path
+        self.record = record
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """The folder of a run that was made before; RunError where there is none."""
+        if not path.is_dir():
+            raise RunError(
+                f"run={path}: no such folder; give a run's folder, e.g. run=runs/simple_cnn-0123456789ab"
+            )
+        return cls(path, read_json(path / RECORD))
+
+    @classmethod
+    def open(cls, path: Path, identity: str, force: bool) -> RunFolder:
+        """The folder at `path` for the run `identity`: new, or one to return or resume; never another run's."""
+        if (path / RECORD).exists() and not force:
+            folder = cls.existing(path)
+            if folder.record.get("identity") != identity:
+                raise RunError(
+                    f"{path} holds another run ({folder.record.get('identity')}, this one is {identity}): its "
+                    "configuration, data or split differ. Give another hydra.run.dir, or force=true to replace it"
+                )
+            return folder
+        looks: dict[str, int] = {}
+        if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+            if not (path / RECORD).exists():
+                raise RunError(f"{path} is not empty and no run folder: give another hydra.run.dir")
+            looks = _looks(path / RECORD)
+            _clear(path)
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path, {"format": FORMAT_VERSION, "identity": identity, "test_looks_by_split": looks})
+
+    def set_split(self, split_hash: str) -> None:
+        """Note which split this run uses, and how often this folder has opened its test part before."""
+        looks = self.record.setdefault("test_looks_by_split", {})
+        self.record |= {"split_hash": split_hash, "test_looks": looks.get(split_hash, 0)}
+
+    def count_test_look(self) -> None:
+        """Count that the test part is opened now; starting the run over does not forget it."""
+        looks = self.record["test_looks"] + 1
+        by_split = self.record["test_looks_by_split"] | {self.record["split_hash"]: looks}
+        self.update(test_looks=looks, test_looks_by_split=by_split)
+
+    @property
+    def finished(self) -> bool:
+        """Whether training ended and its results are all there."""
+        return self.record.get("status") == "finished" and (self.path / METRICS).exists()
+
+    def update(self, **fields: Any) -> None:
+        """Set fields of the record and write it."""
+        self.record |= fields
+        write_atomically(self.path / RECORD, json.dumps(self.record, indent=2, default=str) + "\n")
+
+    def write_metrics(self, document: Mapping[str, Any]) -> None:
+        """Write metrics.json."""
+        write_atomically(self.path / METRICS, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        return read_json(self.path / METRICS)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder against a second process of this machine; RunError where one has it."""
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            with lock:
+                yield
+        except Timeout:
+            raise RunError(
+                f"{self.path}: another process is at work on this run; wait for it, or stop it"
+            ) from None
+
+
+def _looks(path: Path) -> dict[str, int]:
+    """The looks at test parts in a record that is about to be replaced; none where it cannot be read."""
+    try:
+        found = read_json(path).get("test_looks_by_split", {})
+    except RunError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _clear(path: Path) -> None:
+    for entry in path.iterdir():
+        if entry.name == ".lock":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, leukemia_lab and the libraries that shape a result."""
+    found = {"python": platform.python_version(), "leukemia_lab": __version__}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this code stands in, `+changes` where files differ; None if installed."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        return head + ("+changes" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def processor() -> str:
+    """The name of this machine's processor and the number of cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass  # not Linux: the platform's name is what there is
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
