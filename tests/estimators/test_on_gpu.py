@@ -29,7 +29,10 @@ class NoHostSync(Callback):
     ) -> None:
         self.devices |= {(name, tensor.device.type) for name, tensor in batch.items()}
         last = int(trainer.num_training_batches) - 1
-        if batch_idx in (1, last):  # from here on the loader, the pipeline and the step are watched, until the last
+        if batch_idx in (
+            1,
+            last,
+        ):  # from here on the loader, the pipeline and the step are watched, until the last
             torch.cuda.set_sync_debug_mode("error" if batch_idx == 1 < last else "default")
         self.checked_steps += 0 < batch_idx < last
 
