@@ -87,6 +87,12 @@ def test_help_and_completion_do_not_import_torch(code: str) -> None:
     assert not {"torch", "lightning", "pandas"} & imported
 
 
+def test_importing_the_package_takes_no_time() -> None:
+    code = "import time; t = time.perf_counter(); import leukemia_lab; print(time.perf_counter() - t)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.3
+
+
 def test_a_reader_that_stops_reading_is_no_error() -> None:
     done = subprocess.run(
         f"{sys.executable} -m leukemia_lab.train --help | head -1",

@@ -134,6 +134,7 @@ def _trainer(data: CellDataModule, precision: Any, deterministic: bool, **argume
             precision=precision,
             # some CUDA kernels have no deterministic form: they warn there instead of ending the run
             deterministic=(True if on_cpu else "warn") if deterministic else False,
+            benchmark=not deterministic,  # cuDNN may time its kernels and take the fastest
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
