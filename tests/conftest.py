@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # nets this small lose time to threads, most of all on a busy machine
 SHARED_DATA = "LEUKEMIA_LAB_SHARED_DATA"
 
 

@@ -75,7 +75,7 @@ def damage_class(root: Path) -> Path:
     ("damage", "fault"),
     [(damage_truncated, "truncated"), (damage_text, "not an image"), (damage_class, "class contradiction")],
 )
-def test_a_bad_file_stops_training_until_it_is_left_out(  # type: ignore[no-untyped-def]
+def test_a_bad_file_stops_training_until_it_is_left_out(
     tree: Path, damage, fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = damage(tree)

@@ -63,7 +63,7 @@ def test_a_path_that_leads_nowhere_says_where_it_ends(path: str, message: str) -
         locate(path)
 
 
-def test_a_module_that_fails_at_import_says_why(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_module_that_fails_at_import_says_why(tmp_path, monkeypatch) -> None:
     (tmp_path / "broken_net.py").write_text("import no_such_dependency\n")
     (tmp_path / "raising_net.py").write_text("raise RuntimeError('boom')\n")
     monkeypatch.syspath_prepend(tmp_path)

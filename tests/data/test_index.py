@@ -25,7 +25,7 @@ def cache_dir(tmp_path: Path) -> Path:
 
 
 def read_cnmc(root: Path, cache_dir: Path, bad_files: str = "error") -> CellIndex:
-    return read_index(root, "cnmc", None, None, bad_files, cache_dir)  # type: ignore[arg-type]
+    return read_index(root, "cnmc", None, None, bad_files, cache_dir)
 
 
 def read_folder(

@@ -25,7 +25,7 @@ def protocol(name: str = "subject_holdout", **changes: Any) -> Protocol:
         "seed": 0,
         "twins": "merge",
     }
-    return Protocol(name=name, **(values | changes))  # type: ignore[arg-type]
+    return Protocol(name=name, **(values | changes))
 
 
 def cells_of(groups: list[dict[str, Any]]) -> pd.DataFrame:

@@ -109,7 +109,7 @@ def interrupt_after(n_cells: int) -> Callable[..., np.ndarray]:
     def draw(*args: object) -> np.ndarray:
         if next(drawn, None) is None:
             raise KeyboardInterrupt
-        return draw_cell(*args)  # type: ignore[arg-type]
+        return draw_cell(*args)
 
     return draw
 

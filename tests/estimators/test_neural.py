@@ -235,7 +235,7 @@ def test_batches_deal_every_row_once_and_nearly_evenly() -> None:
 def test_workers_give_the_same_batches() -> None:
     alone, helped = some_data(), some_data(num_workers=2)
     for left, right in zip(alone.train_dataloader(), helped.train_dataloader(), strict=True):
-        assert all(torch.equal(left[key], right[key]) for key in ("image", "cell", "label"))  # type: ignore[literal-required]
+        assert all(torch.equal(left[key], right[key]) for key in ("image", "cell", "label"))
 
 
 def test_resident_cells_give_the_same_batches() -> None:

@@ -42,7 +42,7 @@ def row(**changes: Any) -> SweepRow:
         "error": None,
         "metrics": document()["val"],
     }
-    return SweepRow(**(values | changes))  # type: ignore[typeddict-item]
+    return SweepRow(**(values | changes))
 
 
 FAILED = row(

@@ -197,7 +197,7 @@ def test_bad_arguments(change: dict[str, object], message: str) -> None:
         "gaussian_size": 7, "laplacian_size": 3, "strength": 1.0,
     }  # fmt: skip
     with pytest.raises(ConfigError, match=message):
-        LogFilter(**(arguments | change))  # type: ignore[arg-type]
+        LogFilter(**(arguments | change))
 
 
 @pytest.mark.gpu

@@ -103,4 +103,4 @@ def test_a_write_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
 def test_versions_and_hardware_name_what_shapes_a_result() -> None:
     assert {"python", "leukemia_lab", "torch", "lightning", "kornia"} <= set(record.versions())
     assert "cores" in record.processor()
-    assert record.commit() is None or len(record.commit().removesuffix("+changes")) == 40  # type: ignore[union-attr]
+    assert record.commit() is None or len(record.commit().removesuffix("+changes")) == 40
