@@ -93,7 +93,7 @@ def framework(data: CellDataModule, precision: str) -> float:
 
 
 def main() -> None:
-    device = resolve_device("auto")
+    device = resolve_device("auto", "device")
     precision = resolve_precision("auto", device)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (CELLS + BATCH, SIZE, SIZE, 3), dtype=np.uint8)

@@ -28,14 +28,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
-from leukemia_lab.config import Composer, checked, conf_dir, content_hash, faults_error
-from leukemia_lab.errors import ConfigError, InterruptedRunError, LeukemiaLabError
+from leukemia_lab.config import Composer, checked, conf_dir, faults_error
+from leukemia_lab.errors import ConfigError, InterruptedRunError, LeukemiaLabError, RunError
 from leukemia_lab.progress import CONSOLE
 from leukemia_lab.sweeps import record_job, report_sweep
 
 Settings = TypeVar("Settings", bound=BaseModel)
 RUNS_DIR = Path("runs")
-DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3
+DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,17 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Command(Generic[Settings]):
-    """A command: its primary config, the schema of its settings, what one job does, whether it can be swept."""
+    """A command: its primary config, its settings' schema, what one job does.
+
+    `build_faults` finds what only building shows; `sweep_identity` names a sweep's folder by its jobs, and is None
+    where the command takes one run at a time.
+    """
 
     name: str
     settings: type[Settings]
     job: Callable[[Settings, Place], JobResult]
-    sweepable: bool
+    build_faults: Callable[[Settings], list[str]]
+    sweep_identity: Callable[[list[Settings]], str] | None
 
 
 def run_command(command: Command[Any], argv: Sequence[str]) -> int:
@@ -72,8 +77,7 @@ def run_command(command: Command[Any], argv: Sequence[str]) -> int:
         with terminable():
             return _run(command, _options_first(argv))
     except KeyboardInterrupt:
-        CONSOLE.print("\nInterrupted. The same command resumes.")
-        return INTERRUPTED
+        return report_error(InterruptedRunError("Interrupted. The same command resumes."))
     except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -111,6 +115,8 @@ def report_error(error: Exception) -> int:
 def error_text(error: Exception) -> str:
     """`SplitError: …` for our own errors; an unexpected one says so and how to see its traceback."""
     name = type(error).__name__
+    if isinstance(error, InterruptedRunError):
+        return f"\n{error}"
     if isinstance(error, LeukemiaLabError):
         return f"{name}: {error}"
     return f"Unexpected {name}: {error}\nThis is a fault of leukemia_lab. LEUKEMIA_LAB_DEBUG=1 shows the traceback."
@@ -120,39 +126,56 @@ def _run(command: Command[Any], argv: list[str]) -> int:
     args = get_args(argv)
     if args.help or args.hydra_help or args.shell_completion or args.info is not None:
         return _enter_hydra(command, argv, _no_job)
+    if args.config_name is not None or args.config_path is not None:
+        raise ConfigError(
+            "--config-name and --config-path are not taken: put your own YAML under --config-dir"
+        )
     composer = Composer(command.name, command.settings, args.config_dir)
-    jobs = _jobs(composer, args.overrides, args.multirun)
-    faults = [fault for job in jobs for fault in composer.settings_faults(composer.compose(job))]
+    configs = _job_configs(composer, args.overrides, args.multirun)
+    faults = [fault for config in configs for fault in composer.settings_faults(config)]
     if faults:
         raise faults_error(faults)
     if args.cfg is not None:
         return _enter_hydra(command, argv, _no_job)
+    jobs = [checked(command.settings, config) for config in configs]
+    faults = [fault for job in jobs for fault in command.build_faults(job)]
+    if faults:
+        raise faults_error(faults)
+    _make_folder(configs[0], args.multirun)
     if args.multirun:
-        return _sweep(command, composer, argv, args.overrides, len(jobs))
+        return _sweep(command, argv, jobs, Path(configs[0].hydra.sweep.dir))
     return _single(command, argv)
 
 
-def _jobs(composer: Composer, overrides: Sequence[str], multirun: bool) -> list[list[str]]:
-    """The overrides of each job; ConfigError with the faults of all overrides where one cannot be composed."""
+def _make_folder(config: DictConfig, multirun: bool) -> None:
+    """Make the folder that the user gave, before Hydra does and fails in its own words."""
+    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+    folder = Path(config.hydra.sweep.dir if multirun else config.hydra.run.dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{key}={folder} cannot be made: {error}; give a folder that can be written"
+        ) from error
+
+
+def _job_configs(composer: Composer, overrides: Sequence[str], multirun: bool) -> list[DictConfig]:
+    """The config of each job; ConfigError with the faults of all overrides where one cannot be composed."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         sweeps = [override for override in parsed if override.is_sweep_override()]
         if sweeps and not multirun:
             names = ", ".join(str(override.input_line) for override in sweeps)
             raise ConfigError(f"{names}: several values make a sweep: add -m, or give one value")
-        jobs = BasicSweeper.split_arguments(parsed, None)[0]
-        for job in jobs:
-            composer.compose(job)
-    except (HydraException, OmegaConfBaseException) as error:
+        return [composer.compose(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         singles = _single_overrides(overrides)
         faults = composer.override_faults(singles)
         usable = [text for text in singles if not composer.override_faults([text])]
-        with contextlib.suppress(
-            HydraException, OmegaConfBaseException
-        ):  # the single overrides' faults say enough
+        # the faults of the single overrides say enough where what is left cannot be composed either
+        with contextlib.suppress(HydraException, OmegaConfBaseException):
             faults += composer.settings_faults(composer.compose(usable))
         raise faults_error(faults if faults else [str(error).strip()]) from error
-    return jobs
 
 
 def _single_overrides(overrides: Sequence[str]) -> list[str]:
@@ -194,8 +217,7 @@ def _single(command: Command[Any], argv: Sequence[str]) -> int:
             command.job(checked(command.settings, config), place)
             statuses.append(DONE)
         except KeyboardInterrupt:
-            statuses.append(INTERRUPTED)
-            CONSOLE.print("\nInterrupted. The same command resumes.")
+            statuses.append(report_error(InterruptedRunError("Interrupted. The same command resumes.")))
         except Exception as error:
             statuses.append(report_error(error))
 
@@ -203,16 +225,13 @@ def _single(command: Command[Any], argv: Sequence[str]) -> int:
     return statuses[0] if statuses else left
 
 
-def _sweep(
-    command: Command[Any], composer: Composer, argv: list[str], overrides: list[str], n_jobs: int
-) -> int:
-    if not command.sweepable:
+def _sweep(command: Command[Any], argv: list[str], jobs: list[Any], folder: Path) -> int:
+    if command.sweep_identity is None:
         raise ConfigError(f"{command.name} takes one run at a time: leave -m out")
-    folder = Path(composer.compose(_fixed(overrides)).hydra.sweep.dir)
     if folder == Path():
-        own = sorted(text for text in overrides if not text.startswith("hydra."))
-        folder = RUNS_DIR / f"sweep-{content_hash({'overrides': own})}"
+        folder = RUNS_DIR / f"sweep-{command.sweep_identity(jobs)}"
         argv = [*argv, f"hydra.sweep.dir={folder}"]
+    n_jobs = len(jobs)
     CONSOLE.print(f"sweep of {n_jobs} runs in {folder}")
     job_files: list[Path] = []
 
@@ -234,7 +253,7 @@ def _sweep(
                 model=str(config.model.name),
                 protocol=str(config.protocol.name),
                 run=None if result is None else result.folder,
-                error=None if failure is None else error_text(failure),
+                error=None if failure is None else error_text(failure).splitlines()[0],
             )
         )
         return None if result is None else result.objective
@@ -242,9 +261,3 @@ def _sweep(
     status = _enter_hydra(command, argv, task)
     all_done = report_sweep(folder, job_files)
     return status if status != DONE else (DONE if all_done else SOME_FAILED)
-
-
-def _fixed(overrides: Sequence[str]) -> list[str]:
-    """The overrides that are the same in every job of a sweep."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return [str(override.input_line) for override in parsed if not override.is_sweep_override()]

@@ -5,7 +5,6 @@ Hydra and OmegaConf end here and in the commands; everything below takes plain a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -110,9 +109,14 @@ class Composer:
     def _override_fault(self, text: str, groups: Sequence[str]) -> str | None:
         try:
             override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                return f"{text}: this sweep takes lists of values, e.g. {override.key_or_group}=1,2,3"
+        except (HydraException, ValueError) as error:
             why = _first_line(error)
-            return f"{text}: not understood ({why}); write key=value, in quotes where the shell needs it"
+            return (
+                f"{text}: not understood ({why}); write key=value; a value with spaces, brackets or = goes into "
+                "quotes twice: \"key='a [b]'\""
+            )
         try:
             self.compose([*groups, text])
         except (HydraException, OmegaConfBaseException) as error:
@@ -172,11 +176,6 @@ def plain(config: DictConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(ours, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items() if key != "experiment"}
-
-
-def content_hash(values: Mapping[str, Any]) -> str:
-    """A short hash of plain values, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def _key_of(location: Sequence[int | str], values: Any, kind: str) -> str:

@@ -7,12 +7,11 @@ import torch
 from leukemia_lab.errors import ConfigError
 
 
-def resolve_device(accelerator: str) -> torch.device:
-    """The device of `auto` (CUDA where there is one), `cpu` or `cuda`; ConfigError where it is not there."""
+def resolve_device(accelerator: str, key: str) -> torch.device:
+    """The device that config key `key` names: `auto` (CUDA where there is one), `cpu` or `cuda`; else ConfigError."""
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            f"trainer.accelerator: 'cuda' is not available (torch {torch.__version__} sees no CUDA device); "
-            "set trainer.accelerator=auto"
+            f"{key}: 'cuda' is not available (torch {torch.__version__} sees no CUDA device); set {key}=auto"
         )
     use_cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
     return torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")

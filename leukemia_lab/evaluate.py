@@ -19,7 +19,7 @@ def job(settings: EvaluateSettings, place: Place) -> JobResult:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("evaluate", EvaluateSettings, job, sweepable=False)
+    command = Command("evaluate", EvaluateSettings, job, lambda _: [], None)
     return run_command(command, sys.argv[1:] if argv is None else argv)
 
 

@@ -10,18 +10,20 @@ import yaml
 from leukemia_lab.data.splits import Split, check_split, read_split
 from leukemia_lab.device import resolve_device
 from leukemia_lab.errors import RunError
-from leukemia_lab.estimators.fit import OBJECTIVE, load_model, predict
+from leukemia_lab.estimators.checkpoints import OBJECTIVE
+from leukemia_lab.estimators.fit import load_model, predict
 from leukemia_lab.evaluation.figures import confusion_figure
 from leukemia_lab.evaluation.metrics import confusion, metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, read_predictions, write_predictions
 from leukemia_lab.evaluation.tables import metrics_table
 from leukemia_lab.experiment import Cells, data_module, read_cells
+from leukemia_lab.identity import run_identity
 from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import EvaluateSettings, TrainSettings
 
-TEST = "test"
+TEST, TEST_SEEN = "test", "TEST SEEN"
 
 
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
@@ -31,12 +33,12 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         RunError: the run is not finished, or its data or split are not what it was trained on.
     """
     folder = RunFolder.existing(settings.run)
-    if not folder.finished:
-        raise RunError(
-            f"{folder.path} is {folder.record.get('status', 'not finished')}: repeat its train command, "
-            "which resumes it"
-        )
     with folder.held():
+        if not folder.finished:
+            raise RunError(
+                f"{folder.path} is {folder.record.get('status', 'not finished')}: repeat its train command, "
+                "which resumes it"
+            )
         document = _evaluate(settings, folder)
     RESULTS.print(metrics_table(document, ["val", TEST]))
     RESULTS.print(f"test part opened {folder.record['test_looks']} time(s) by this run")
@@ -49,8 +51,9 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
     cells = _same_cells(trained, folder)
     if not (cells.split.table["part"] == TEST).any():
         raise RunError(f"{folder.path}: its split has no test part")
+    _require_seen_parts(folder)
     folder.count_test_look()  # before anything of it is seen
-    device = resolve_device(settings.accelerator)
+    device = resolve_device(settings.accelerator, "accelerator")
     data = data_module(trained, cells, device, settings.batch_size)
     model = load_model(folder.path / folder.record["best_checkpoint"])
     fp16_on_cpu = trained.trainer.precision == "16-mixed" and device.type == "cpu"
@@ -58,9 +61,21 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
     logits = predict(model, data, TEST, precision=precision, deterministic=trained.trainer.deterministic)
     rows = cells.split.table[cells.split.table["part"] == TEST]
     class_names = tuple(folder.record["class_names"])
-    opened = predictions_table(rows, logits, class_names, run_id=folder.path.name)
+    opened = predictions_table(rows, logits, class_names, run_id=folder.record["identity"])
     write_predictions(opened, folder.path / record.PREDICTIONS)
     return _write_results(folder, class_names)
+
+
+def _require_seen_parts(folder: RunFolder) -> None:
+    """The predictions of training must be there before the test part is opened: its results join them."""
+    path = folder.path / record.PREDICTIONS
+    if not path.exists():
+        raise RunError(f"{path} is missing: train the run again with force=true")
+    missing = {"train", "val"} - set(read_predictions(path)["part"])
+    if missing:
+        raise RunError(
+            f"{path} has no predictions of part {', '.join(sorted(missing))}: train again with force=true"
+        )
 
 
 def _trained_settings(settings: EvaluateSettings, folder: RunFolder) -> TrainSettings:
@@ -75,6 +90,10 @@ def _trained_settings(settings: EvaluateSettings, folder: RunFolder) -> TrainSet
         ) from error
     if settings.data_root is None:
         return trained
+    if not settings.data_root.is_dir():
+        raise RunError(
+            f"data_root={settings.data_root} does not exist; give the folder where the images are now"
+        )
     return trained.model_copy(update={"data": trained.data.model_copy(update={"root": settings.data_root})})
 
 
@@ -91,20 +110,33 @@ def _same_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
         raise RunError(
             f"{folder.path}: split.parquet is not the one it was trained on: train it again with force=true"
         )
+    if run_identity(trained, index.fingerprint, split.hash) != folder.record["identity"]:
+        raise RunError(
+            f"{folder.path}: config.yaml is not the one it was trained with, or leukemia_lab prepares cells in "
+            "another way now: train it again with force=true"
+        )
     check_split(split)
-    return Cells(index, split, tuple(folder.record["stamps"]))
+    return Cells(index, split, _stamps(folder))
 
 
 def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str, Any]:
     predictions = read_predictions(folder.path / record.PREDICTIONS)
     looks = folder.record["test_looks"]
-    stamps = [*folder.record["stamps"], *([f"TEST SEEN {looks} TIMES"] if looks > 1 else [])]
+    stamps = [*_stamps(folder), *([f"{TEST_SEEN} {looks} TIMES"] if looks > 1 else [])]
     document = metrics_document(predictions, class_names, folder.record["positive"], stamps, OBJECTIVE)
     matrix = confusion(predictions[predictions["part"] == TEST], class_names)
     figure = confusion_figure(matrix, class_names, "test" + "".join(f" [{stamp}]" for stamp in stamps))
     figure.savefig(folder.path / record.FIGURES / "confusion_test.png")
     logger = tensorboard.run_logger(folder.path)
     tensorboard.log_figure(logger, "confusion/test", figure, 0)
+    config = yaml.safe_load((folder.path / record.CONFIG).read_text(encoding="utf-8"))
+    tensorboard.log_final(logger, tensorboard.flat(config), tensorboard.final_values(document))
     logger.finalize("success")
     folder.write_metrics(document)
+    folder.update(stamps=stamps)
     return document
+
+
+def _stamps(folder: RunFolder) -> tuple[str, ...]:
+    """The stamps that the run was trained with."""
+    return tuple(stamp for stamp in folder.record["stamps"] if not stamp.startswith(TEST_SEEN))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from leukemia_lab.config import content_hash
 from leukemia_lab.data.cache import cache_folder, decoded_images
 from leukemia_lab.data.datamodule import CellDataModule, fits_on_device
 from leukemia_lab.data.index import CellIndex, read_index
@@ -19,7 +17,6 @@ from leukemia_lab.data.splits import Protocol, Split, check_split, make_split
 from leukemia_lab.data.synthetic import SyntheticSpec
 from leukemia_lab.data.twins import merge_twins, merged_groups
 from leukemia_lab.device import resolve_device, resolve_precision
-from leukemia_lab.errors import ConfigError
 from leukemia_lab.estimators.neural import input_pipeline
 from leukemia_lab.ops.pipeline import channel_statistics
 from leukemia_lab.progress import CONSOLE
@@ -28,8 +25,6 @@ from leukemia_lab.schema import CnmcData, FolderData, SyntheticData, TrainSettin
 STATISTICS_CELLS = 2048  # training cells, evenly spaced, that mean and SD are estimated from
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PARTS = ("train", "val", "test")
-# What cannot change a result, or is known by the data's fingerprint, is no part of a run's identity.
-NOT_IDENTITY = {"data": ("root", "bad_files"), "trainer": ("num_workers", "resident"), "": ("force",)}
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Cells:
 
 def resolve_auto(settings: TrainSettings) -> TrainSettings:
     """`settings` with every `auto` replaced by what it stands for on this machine."""
-    device = resolve_device(settings.trainer.accelerator)
+    device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
     trainer = settings.trainer.model_copy(
         update={
             "accelerator": device.type,
@@ -65,7 +60,11 @@ def prepare_cells(settings: TrainSettings) -> Cells:
     check_split(split)
     for note in split.notes:
         CONSOLE.print(note, markup=False)
-    return Cells(index, split, ((SYNTHETIC,) if is_synthetic(index.root) else ()) + split.stamps)
+    return Cells(
+        index,
+        split,
+        ((SYNTHETIC,) if is_synthetic(index.root, index.table["cell_id"]) else ()) + split.stamps,
+    )
 
 
 def read_cells(settings: TrainSettings) -> CellIndex:
@@ -104,26 +103,6 @@ def protocol(settings: TrainSettings) -> Protocol:
     """The protocol's parameters; those that a protocol has not are of no effect in it."""
     unused: dict[str, Any] = {"test_share": 0.0, "n_folds": 0, "fold": 0, "twins": "merge"}
     return Protocol(**(unused | settings.protocol.model_dump()))
-
-
-def identity(settings: TrainSettings, cells: Cells) -> str:
-    """The hash that names a run: its resolved settings, its data and its split."""
-    return content_hash(
-        {
-            "settings": identity_settings(settings),
-            "data_fingerprint": cells.index.fingerprint,
-            "split_hash": cells.split.hash,
-        }
-    )
-
-
-def identity_settings(settings: TrainSettings) -> dict[str, Any]:
-    """The settings that can change a result."""
-    values = settings.model_dump(mode="json")
-    for node, keys in NOT_IDENTITY.items():
-        for key in keys:
-            (values[node] if node else values).pop(key, None)
-    return values
 
 
 def data_module(
@@ -173,14 +152,4 @@ def normalisation(
     if settings.pipeline.normalise == "train":
         loader = data.loader("train", limit=STATISTICS_CELLS)
         return channel_statistics(pipeline, (batch["image"].to(data.device) for batch in loader))
-    if settings.pipeline.log.mode not in ("none", "sharpen"):
-        raise ConfigError(
-            f"pipeline.normalise: 'imagenet' holds for RGB images, not for pipeline.log.mode="
-            f"{settings.pipeline.log.mode}; set pipeline.normalise=train"
-        )
     return list(IMAGENET_MEAN), list(IMAGENET_STD)
-
-
-def run_folder_path(parent: Path, given: Path | None, settings: TrainSettings, run_identity: str) -> Path:
-    """The folder of a run: the given one, or `<parent>/<model>-<identity>`."""
-    return parent / f"{settings.model.name}-{run_identity}" if given is None else given

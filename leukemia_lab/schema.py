@@ -8,13 +8,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def _odd(size: int) -> int:
     if size % 2 == 0:
         raise ValueError(f"{size} is even; a kernel has a centre: use {size - 1} or {size + 1}")
     return size
+
+
+def _leave_some_to_train(val_share: float, test_share: float) -> None:
+    if val_share + test_share >= 1:
+        raise ValueError(f"val_share {val_share} and test_share {test_share} leave nothing to train on")
+
+
+def _not_empty(path: object) -> object:
+    if path == "":
+        raise ValueError("empty: give a path, or null for none")
+    return path
 
 
 def _one_device(count: int) -> int:
@@ -28,8 +39,9 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-OddSize = Annotated[int, Field(ge=3), AfterValidator(_odd)]
+OddSize = Annotated[int, Field(ge=3, le=255), AfterValidator(_odd)]
 Auto = Literal["auto"]
 BadFiles = Literal["error", "skip"]
 Target = dict[str, Any]  # a `_target_` node; leukemia_lab.config checks its arguments
@@ -38,14 +50,14 @@ Target = dict[str, Any]  # a `_target_` node; leukemia_lab.config checks its arg
 class Node(BaseModel):
     """A config node: frozen, no unknown keys, no silent conversions ("3" is no number, 1 no truth value)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class SyntheticData(Node):
     """conf/data/synthetic.yaml."""
 
     name: Literal["synthetic"]
-    root: Path | None
+    root: GivenPath | None
     n_cells: Count
     n_subjects: Count
     seed: Seed
@@ -58,7 +70,7 @@ class CnmcData(Node):
     """conf/data/cnmc.yaml."""
 
     name: Literal["cnmc"]
-    root: Path | None
+    root: GivenPath | None
     bad_files: BadFiles
 
 
@@ -66,7 +78,7 @@ class FolderData(Node):
     """conf/data/folder.yaml."""
 
     name: Literal["folder"]
-    root: Path | None
+    root: GivenPath | None
     subject_pattern: str | None
     positive_class: str | None
     bad_files: BadFiles
@@ -88,6 +100,12 @@ class SubjectHoldout(GroupedProtocol):
 
     name: Literal["subject_holdout"]
     test_share: Share
+
+    @model_validator(mode="after")
+    def some_train(self) -> SubjectHoldout:
+        """The training part gets what val and test leave."""
+        _leave_some_to_train(self.val_share, self.test_share)
+        return self
 
 
 class SubjectKfold(GroupedProtocol):
@@ -127,6 +145,12 @@ class RandomCells(Node):
     val_share: Share
     test_share: Share
     seed: Seed
+
+    @model_validator(mode="after")
+    def some_train(self) -> RandomCells:
+        """The training part gets what val and test leave."""
+        _leave_some_to_train(self.val_share, self.test_share)
+        return self
 
 
 ProtocolNode = Annotated[
@@ -182,7 +206,7 @@ class Log(Node):
 
     mode: Literal["none", "replace", "append", "sharpen"]
     stencil: Literal["kornia", "sampled"]
-    sigma_px: Positive
+    sigma_px: Annotated[float, Field(gt=0.0, le=64.0)]
     gaussian_size: OddSize | None
     laplacian_size: OddSize
     strength: float
@@ -194,6 +218,16 @@ class Pipeline(Node):
     image_size: Auto | Annotated[int, Field(ge=16, le=1024)]
     log: Log
     normalise: Literal["train", "imagenet", "none"]
+
+    @model_validator(mode="after")
+    def imagenet_is_for_rgb(self) -> Pipeline:
+        """ImageNet's constants are those of RGB images."""
+        if self.normalise == "imagenet" and self.log.mode in ("replace", "append"):
+            raise ValueError(
+                f"normalise=imagenet holds for RGB images, not for log.mode={self.log.mode}: "
+                "set pipeline.normalise=train"
+            )
+        return self
 
 
 class TrainSettings(Node):
@@ -213,7 +247,7 @@ class TrainSettings(Node):
 class EvaluateSettings(Node):
     """conf/evaluate.yaml."""
 
-    run: Path
-    data_root: Path | None
+    run: GivenPath
+    data_root: GivenPath | None
     accelerator: Literal["auto", "cpu", "cuda"]
     batch_size: Count

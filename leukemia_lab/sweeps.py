@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from leukemia_lab.config import content_hash
+from leukemia_lab.hashing import content_hash
 from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -53,7 +54,10 @@ def build(node: Mapping[str, Any], **supplied: Any) -> Any:
     if faults:
         raise ConfigError("; ".join(faults))
     arguments = {name: value for name, value in node.items() if name != KEY}
-    return locate(node[KEY])(**supplied, **arguments)
+    try:
+        return locate(node[KEY])(**supplied, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{node[KEY]} cannot be built with {arguments}: {error}") from error
 
 
 def target_faults(node: Mapping[str, Any], supplied: Collection[str], key: str) -> list[str]:
@@ -100,14 +104,15 @@ def target_faults(node: Mapping[str, Any], supplied: Collection[str], key: str) 
 def _type_hints(target: Callable[..., Any]) -> dict[str, Any]:
     function = target.__init__ if inspect.isclass(target) else target
     try:
-        return typing.get_type_hints(function)
+        return typing.get_type_hints(function, include_extras=True)
     except Exception:  # a foreign annotation that cannot be evaluated: the call itself will judge the value
         return {}
 
 
 def _type_fault(hint: Any, value: Any, key: str) -> list[str]:
     try:
-        TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter.validate_json(json.dumps(value), strict=True)  # as JSON a list may stand for a tuple
     except ValidationError as error:
         return [f"{key}: {value!r} cannot be used: {error.errors()[0]['msg']}"]
     except PydanticSchemaGenerationError:

@@ -25,11 +25,24 @@ def job(settings: TrainSettings, place: Place) -> JobResult:
     return JobResult(folder, objective)
 
 
+def build_faults(settings: TrainSettings) -> list[str]:
+    """What building the pipeline, the net and the optimiser shows."""
+    from leukemia_lab import preflight
+
+    return preflight.build_faults(settings)
+
+
+def sweep_identity(jobs: list[TrainSettings]) -> str:
+    """The name of a sweep's folder."""
+    from leukemia_lab import identity
+
+    return identity.sweep_identity(jobs)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    return run_command(
-        Command("train", TrainSettings, job, sweepable=True), sys.argv[1:] if argv is None else argv
-    )
+    command = Command("train", TrainSettings, job, build_faults, sweep_identity)
+    return run_command(command, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import lightning
 import pandas as pd
@@ -16,7 +16,8 @@ from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.data.splits import write_split
 from leukemia_lab.device import device_name, resolve_device
 from leukemia_lab.errors import InterruptedRunError
-from leukemia_lab.estimators.fit import BEST, OBJECTIVE, FitResult, fit, load_model, predict
+from leukemia_lab.estimators.checkpoints import BEST, OBJECTIVE
+from leukemia_lab.estimators.fit import FitResult, fit, load_model, predict
 from leukemia_lab.estimators.neural import CellClassifier
 from leukemia_lab.evaluation.figures import cell_grid_figure, confusion_figure
 from leukemia_lab.evaluation.metrics import confusion, metrics_document
@@ -25,12 +26,12 @@ from leukemia_lab.evaluation.tables import metrics_table
 from leukemia_lab.experiment import (
     Cells,
     data_module,
-    identity,
     normalisation,
     prepare_cells,
     resolve_auto,
-    run_folder_path,
 )
+from leukemia_lab.hashing import content_hash
+from leukemia_lab.identity import identity_settings, run_identity
 from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import RunFolder
@@ -50,17 +51,17 @@ def train(settings: TrainSettings, parent: Path, given: Path | None) -> tuple[Pa
     """
     settings = resolve_auto(settings)
     cells = prepare_cells(settings)
-    run_identity = identity(settings, cells)
-    folder = RunFolder.open(
-        run_folder_path(parent, given, settings, run_identity), run_identity, settings.force
-    )
+    identity = run_identity(settings, cells.index.fingerprint, cells.split.hash)
+    path = parent / f"{settings.model.name}-{identity}" if given is None else given
+    folder = RunFolder.open(path, identity, settings.force)
     if folder.finished:
         CONSOLE.print(
             f"{folder.path}: finished before ({folder.record['finished']}); force=true starts it over"
         )
     else:
         with folder.held():
-            _train_recorded(settings, cells, folder)
+            if not folder.finished:  # another process may have been faster
+                _train_recorded(settings, cells, folder)
     return folder.path, folder.metrics()["objective"]
 
 
@@ -73,6 +74,7 @@ def show(folder: Path) -> None:
 def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
     """Train with the record telling at any moment how far the run is, and how it ended."""
     _start_record(settings, cells, folder)
+    started = time.monotonic()
     try:
         _train(settings, cells, folder)
     except (InterruptedRunError, KeyboardInterrupt):
@@ -86,15 +88,17 @@ def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
             traceback=traceback.format_exc(),
         )
         raise
+    finally:
+        folder.update(seconds=round(folder.record.get("seconds", 0.0) + time.monotonic() - started, 3))
 
 
 def _start_record(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
-    device = resolve_device(settings.trainer.accelerator)
+    device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
     folder.set_split(cells.split.hash)
     folder.update(
         status="running",
         started=record.now(),
-        config_hash=folder.record["identity"],
+        config_hash=content_hash(identity_settings(settings)),
         data_fingerprint=cells.index.fingerprint,
         data_root=str(cells.index.root.resolve()),
         class_names=list(cells.index.class_names),
@@ -113,7 +117,7 @@ def _start_record(settings: TrainSettings, cells: Cells, folder: RunFolder) -> N
 
 def _train(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
-    device = resolve_device(settings.trainer.accelerator)
+    device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
     data = data_module(settings, cells, device, settings.trainer.batch_size)
     model = _model(settings, cells, data)
     logger = tensorboard.run_logger(folder.path)
@@ -130,7 +134,7 @@ def _train(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
         deterministic=settings.trainer.deterministic,
         gradient_clip_norm=settings.optim.gradient_clip_norm,
     )
-    predictions = _predictions(settings, cells, data, fitted, run_id=folder.path.name)
+    predictions = _predictions(settings, cells, data, fitted, run_id=folder.record["identity"])
     write_predictions(predictions, folder.path / record.PREDICTIONS)
     _finish(settings, cells, folder, logger, predictions, fitted)
 
@@ -173,6 +177,8 @@ def _log_start(
     stages = pipeline.stages(batch["image"].to(data.device), batch["cell"].to(data.device), model.seed, 0)
     captions = [model.hparams["class_names"][label] for label in batch["label"].tolist()]
     pictures = {name: images.permute(0, 2, 3, 1).cpu().numpy() for name, images in stages.items()}
+    if model.pipeline.log.mode == "none":
+        del pictures["filtered"]
     figure = cell_grid_figure(pictures, captions)
     (folder.path / record.FIGURES).mkdir(exist_ok=True)
     figure.savefig(folder.path / record.FIGURES / "cells.png")
@@ -210,9 +216,8 @@ def _finish(
     figure = confusion_figure(matrix, class_names, _title("validation", cells.stamps))
     figure.savefig(folder.path / record.FIGURES / "confusion_val.png")
     tensorboard.log_figure(logger, "confusion/val", figure, fitted.best_epoch)
-    tensorboard.log_final(
-        logger, tensorboard.flat(settings.model_dump(mode="json")), _values(document, "val")
-    )
+    config = tensorboard.flat(settings.model_dump(mode="json"))
+    tensorboard.log_final(logger, config, tensorboard.final_values(document))
     logger.finalize("success")
     folder.write_metrics(document)
     folder.update(
@@ -222,15 +227,9 @@ def _finish(
         best_checkpoint=f"{record.CHECKPOINTS}/{BEST}",
         best_epoch=fitted.best_epoch,
         epochs=fitted.n_epochs,
-        seconds=round(folder.record.get("seconds", 0.0) + fitted.seconds, 3),
         images_per_second=fitted.images_per_second,
     )
 
 
 def _title(part: str, stamps: tuple[str, ...]) -> str:
     return part + "".join(f" [{stamp}]" for stamp in stamps)
-
-
-def _values(document: dict[str, Any], part: str) -> dict[str, float]:
-    values = {f"{part}/{name}": metric["value"] for name, metric in document[part].items()}
-    return {name: value for name, value in values.items() if value is not None}

@@ -8,7 +8,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from leukemia_lab import evaluate, train
-from leukemia_lab.config import Composer, checked, conf_dir, content_hash
+from leukemia_lab.config import Composer, checked, conf_dir
+from leukemia_lab.hashing import content_hash
 from leukemia_lab.schema import TrainSettings
 
 BAD_INPUT = 2
@@ -54,6 +55,24 @@ BAD_INPUT = 2
         (["-m", "optim.lr=1e-3,fast"], ["optim.lr: 'fast' cannot be used"]),
         (["-m", "model=simple_cnn,vgg13", "model.net.width=8"], ["model.net.width: no such key", "hidden"]),
         (["--config-dir", "/no/such/folder"], ["--config-dir /no/such/folder: no such folder"]),
+        (["protocol.val_share=0.6", "protocol.test_share=0.4"], ["leave nothing to train on"]),
+        (["model.net.dropout=1.5"], ["model.net.dropout: 1.5 cannot be used"]),
+        (["model.net.width=0"], ["model.net.width: 0 cannot be used"]),
+        (["model.net.width=16.0"], ["model.net.width: 16.0 cannot be used"]),
+        (["model=vgg13", "model.net.batch_norm=no"], ["model.net.batch_norm: 'no' cannot be used"]),
+        (["optim.optimizer.betas=[2,3]"], ["torch.optim.AdamW cannot be built", "beta"]),
+        (["optim.lr=inf"], ["optim.lr: inf cannot be used"]),
+        (
+            ["pipeline.log.mode=replace", "pipeline.log.gaussian_size=255"],
+            ["too small for a LoG kernel of 257 px", "gaussian_size"],
+        ),
+        (["-m", "model=vgg13", "pipeline.image_size=128,100"], ["image_size", "96", "128"]),
+        (["data=cnmc", "data.root="], ["data.root: empty: give a path"]),
+        (["hydra.run.dir=/proc/run"], ["hydra.run.dir=/proc/run cannot be made"]),
+        (["-m", "optim.lr=interval(0,1)"], ["takes lists of values, e.g. optim.lr=1,2,3"]),
+        (["=3"], ["=3: not understood"]),
+        (["pipeline.log.mode=append", "pipeline.log.sigma_px=60"], ["are too small for a LoG kernel"]),
+        (["--config-name", "other"], ["put your own YAML under --config-dir"]),
         (["data=cnmc"], ["data.root: not set", "CNMC_ROOT"]),
         (["data=folder"], ["data.root: not set", "data.root=/path/to/a/tree/of/class/folders"]),
     ],

@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ def decoded_images(index: CellIndex, image_size: int, cache_dir: Path) -> npt.ND
     """All cells as a read-only memmap, uint8 [n_cells, image_size, image_size, 3], in the table's order.
 
     The file is named by its content (the cells' hashes in order, the size, the resize method), made once
-    and shared; a process that finds another at work waits for it. A damaged file is made again.
+    and shared; a process that finds another at work waits for it. A damaged file is made again; a process
+    reads a file to find out only once while it is not written to.
 
     Raises:
         CacheError: the cache cannot be written.
@@ -102,8 +104,16 @@ def _note_of(path: Path) -> Path:
 
 
 def _size_and_checksum(path: Path) -> dict[str, int]:
+    stat = path.stat()
+    # The inode tells a file that was made again from the damaged one, should both be of one clock tick.
+    return {"bytes": stat.st_size, "crc32": _checksum(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)}
+
+
+@lru_cache(maxsize=64)
+def _checksum(path: Path, n_bytes: int, mtime_ns: int, inode: int) -> int:
+    """CRC-32 of the file; its size, time and inode are arguments so that a changed file is read again."""
     checksum = 0
     with path.open("rb") as file:
         while data := file.read(_CHECK_BYTES):
             checksum = zlib.crc32(data, checksum)
-    return {"bytes": path.stat().st_size, "crc32": checksum}
+    return checksum

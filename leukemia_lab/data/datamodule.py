@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from mmap import mmap
 from typing import Any, TypedDict
 
 import numpy as np
@@ -53,7 +54,10 @@ class EpochBatches(Sampler[Tensor]):
 
 
 class Cells(Dataset[CellBatch]):
-    """The decoded cells uint8 [N, H, W, 3] and their labels int64 [N]; indexed by a batch of rows."""
+    """The decoded cells uint8 [N, H, W, 3] and their labels int64 [N]; indexed by a batch of rows.
+
+    A memory map is pickled as its place in the file: spawned workers map it too instead of copying it.
+    """
 
     def __init__(self, images: Tensor | npt.NDArray[np.uint8], labels: Tensor) -> None:
         self.images = images
@@ -62,6 +66,18 @@ class Cells(Dataset[CellBatch]):
     def __getitem__(self, rows: Tensor) -> CellBatch:
         images = self.images[rows] if isinstance(self.images, Tensor) else _copied(self.images, rows)
         return {"image": images.permute(0, 3, 1, 2), "cell": rows, "label": self.labels[rows]}
+
+    def __getstate__(self) -> dict[str, Any]:
+        images = self.images
+        base: Any = images.base if isinstance(images, np.memmap) else None
+        if isinstance(base, mmap):  # only of a whole map: a slice reports the offset of the whole
+            place = {name: getattr(images, name) for name in ("filename", "dtype", "shape", "offset")}
+            return {"place": place, "labels": self.labels}
+        return vars(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.labels = state["labels"]
+        self.images = np.memmap(**state["place"], mode="r") if "place" in state else state["images"]
 
 
 def _copied(images: npt.NDArray[np.uint8], rows: Tensor) -> Tensor:

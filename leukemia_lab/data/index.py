@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -39,8 +40,8 @@ INDEX_COLUMNS = (
     "box_h",
     "fingerprint",
 )
-# Raise it when a value of PixelFacts changes its meaning: older memos are then left alone.
-_MEMO_VERSION = 1
+# Raise it when the key or a value of PixelFacts changes its meaning: older memos are then left alone.
+_MEMO_VERSION = 2
 _FAULTS_SHOWN = 10
 
 
@@ -57,7 +58,11 @@ class PixelFacts(NamedTuple):
     fingerprint: bytes
 
 
-_MemoKey = tuple[str, int, int]  # path relative to the root, bytes, mtime in ns
+class _MemoKey(NamedTuple):
+    """A file as it was when it was read: its path relative to the root, and what changes with its bytes."""
+
+    path: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class CellIndex:
     faults: tuple[Fault, ...]
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over what an experiment depends on: ids, bytes, labels, subjects and official parts."""
         columns = ["cell_id", "sha256", "label", "subject", "official_fold", "official_part"]
@@ -188,7 +193,7 @@ def _pixel_pass(root: Path, listing: Listing, cache_dir: Path) -> tuple[dict[str
     if unread:
         with progress("Indexing", len(unread), "cells") as advance, ThreadPoolExecutor() as pool:
             for key, result in zip(
-                unread, pool.map(lambda key: _read_facts(root, key[0]), unread), strict=True
+                unread, pool.map(lambda key: _read_facts(root, key.path), unread), strict=True
             ):
                 if isinstance(result, Fault):
                     faults.append(result)
@@ -196,7 +201,7 @@ def _pixel_pass(root: Path, listing: Listing, cache_dir: Path) -> tuple[dict[str
                     memo[key] = result
                 advance(1)
         _write_memo(memo_path, {key: memo[key] for key in keys if key in memo})
-    facts = {key[0]: memo[key] for key in keys if key in memo}
+    facts = {key.path: memo[key] for key in keys if key in memo}
     if listing.side is not None:
         sized = {cell_id: (known.width, known.height) for cell_id, known in facts.items()}
         wrong = {cell_id: size for cell_id, size in sized.items() if size != (listing.side, listing.side)}
@@ -221,8 +226,10 @@ def _memo_key(root: Path, cell_id: str) -> _MemoKey:
     try:
         stat = (root / cell_id).stat()
     except OSError:  # a dangling link, or a file deleted meanwhile: reading it will name the fault
-        return cell_id, -1, -1
-    return cell_id, stat.st_size, stat.st_mtime_ns
+        return _MemoKey(cell_id, "absent")
+    # A renamed file keeps its bytes and mtime but not its inode; one that is rewritten and dated back keeps
+    # its inode but not its ctime.
+    return _MemoKey(cell_id, f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
 
 
 def _memo_path(root: Path, cache_dir: Path) -> Path:
@@ -233,16 +240,16 @@ def _memo_path(root: Path, cache_dir: Path) -> Path:
 def _read_memo(path: Path) -> dict[_MemoKey, PixelFacts]:
     """What is known of files; nothing where the memo is missing or damaged, which only costs time."""
     try:
-        rows = pd.read_parquet(path, columns=["path", "bytes", "mtime_ns", *PixelFacts._fields])
+        rows = pd.read_parquet(path, columns=[*_MemoKey._fields, *PixelFacts._fields])
     except (OSError, ValueError, KeyError):
         return {}
-    return {(row[0], row[1], row[2]): PixelFacts(*row[3:]) for row in rows.itertuples(index=False, name=None)}
+    return {_MemoKey(*row[:2]): PixelFacts(*row[2:]) for row in rows.itertuples(index=False, name=None)}
 
 
 def _write_memo(path: Path, memo: dict[_MemoKey, PixelFacts]) -> None:
     rows = pd.DataFrame(
         [(*key, *facts) for key, facts in memo.items()],
-        columns=["path", "bytes", "mtime_ns", *PixelFacts._fields],
+        columns=[*_MemoKey._fields, *PixelFacts._fields],
     )
     with locked(path), atomic_file(path) as partial:
         rows.to_parquet(partial)

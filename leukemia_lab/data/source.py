@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from leukemia_lab.data.cache import cache_folder
@@ -30,6 +31,13 @@ def synthetic_root(root: Path | None, spec: SyntheticSpec) -> Path:
     return where
 
 
-def is_synthetic(root: Path) -> bool:
-    """Whether `root` is, or lies in, a tree that the synthetic generator wrote, whatever it is read as."""
-    return any((folder / SYNTHETIC_MANIFEST).exists() for folder in (root.resolve(), *root.resolve().parents))
+def is_synthetic(root: Path, cell_ids: Iterable[str]) -> bool:
+    """Whether `root` or the file of any cell lies in a tree that the synthetic generator wrote.
+
+    Links are followed: the stamp stays whatever the tree is read as and wherever it is read from.
+    """
+    files = [root / cell_id for cell_id in cell_ids]
+    linked = {file.resolve().parent for file in files if file.is_symlink()}
+    folders = {folder.resolve() for folder in {root, *(file.parent for file in files), *linked}}
+    folders.update(*(folder.parents for folder in folders))
+    return any((folder / SYNTHETIC_MANIFEST).exists() for folder in folders)

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import struct
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -82,10 +83,12 @@ def write_tree(root: Path, spec: SyntheticSpec) -> bool:
     end. Raises DataError if the spec is impossible, `root` holds anything else, or it cannot be written.
     """
     check_spec(spec)
+    # `.` has no name for its lock. Path.resolve would raise where a link leads to itself.
+    root = Path(os.path.realpath(root))
     cells = _planned_cells(spec)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(root.with_name(f"{root.name}.lock")):
+        with FileLock(root.parent / f"{root.name}.lock"):
             was_complete = _own_tree(root, spec)
             missing = [cell for cell in cells if _size(root / cell.path) != cell.n_bytes]
             labels = _preliminary_labels(cells)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -57,13 +58,24 @@ def merge_twins(index: CellIndex) -> CellIndex:
     table = index.table
     codes, groups = pd.factorize(table["group"])
     code_of_cell = dict(zip(table["cell_id"], codes, strict=True))
-    pairs = find_near_copies(table)
+    pairs = _known_near_copies(tuple(table["cell_id"]), tuple(table["group"]), tuple(table["fingerprint"]))
     edges = [[code_of_cell[cell] for cell in pairs[side]] for side in ("a", "b")]
     graph = coo_array((np.ones(len(pairs)), edges), shape=(len(groups), len(groups)))
     _, component_of_group = connected_components(graph, directed=False)
     joined = replace(index, table=table.assign(group=component_of_group[codes]))
     names = {component: "+".join(members) for component, members in _members(joined).items()}
     return replace(index, table=table.assign(group=joined.table["group"].map(names)))
+
+
+@lru_cache(maxsize=4)
+def _known_near_copies(
+    cell_id: tuple[str, ...], group: tuple[str, ...], fingerprint: tuple[bytes, ...]
+) -> pd.DataFrame:
+    """`find_near_copies`, once for all runs of a process over the same cells.
+
+    The key is all that the search reads: `CellIndex.fingerprint` is equal before and after a merge.
+    """
+    return find_near_copies(pd.DataFrame({"cell_id": cell_id, "group": group, "fingerprint": fingerprint}))
 
 
 def merged_groups(index: CellIndex) -> list[list[str]]:

@@ -9,7 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from leukemia_lab.progress import CONSOLE, rate_text
+from leukemia_lab.progress import CONSOLE, PLAIN_LINE_SECONDS, rate_text
 
 SHOWN = ("train/loss", "val/loss", "val/auroc", "val/balanced_accuracy")
 
@@ -23,14 +23,14 @@ class TrainingProgress(Callback):
     def __init__(self) -> None:
         self.images, self.seconds = 0, 0.0
         self._epoch_images, self._epoch_seconds = 0, 0.0
-        self._run_started = self._epoch_started = time.monotonic()
+        self._run_started = self._epoch_started = self._last_line = time.monotonic()
         self._first_epoch = 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     @property
     def images_per_second(self) -> float | None:
-        """Training images a second over all epochs of this process, validation left out; None before the first."""
+        """Training images a second over all epochs, validation left out; None before the first."""
         return self.images / self.seconds if self.seconds > 0 else None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,18 +53,18 @@ class TrainingProgress(Callback):
         if batch_idx > 0:
             return
         self._report(trainer)
-        self._epoch_started, self._epoch_images = time.monotonic(), 0
+        self._epoch_started = self._last_line = time.monotonic()
+        self._epoch_images = 0
         if self._bar is not None:
             name = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self._task = self._bar.add_task(name, total=trainer.num_training_batches)
+            self._task = self._bar.add_task(name, total=trainer.num_training_batches, rate="")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch; stop the epoch's clock after the last one, before validation."""
         self._epoch_images += len(batch["label"])
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task)
+        self._show_step(trainer, batch_idx + 1)
         if batch_idx + 1 == trainer.num_training_batches:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize(
@@ -78,6 +78,25 @@ class TrainingProgress(Callback):
         """Report the last epoch and take the bar away."""
         self._report(trainer)
         self._stop()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the images and seconds so far."""
+        return {"images": self.images, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting after a resume."""
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+
+    def _show_step(self, trainer: Trainer, done: int) -> None:
+        now = time.monotonic()
+        rate = rate_text(self._epoch_images, now - self._epoch_started, "images")
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, advance=1, rate=rate)
+        elif self._bar is None and now - self._last_line >= PLAIN_LINE_SECONDS:
+            self._last_line = now
+            n_steps = int(trainer.num_training_batches)
+            left = (now - self._epoch_started) / done * (n_steps - done)
+            CONSOLE.print(f"  step {done}/{n_steps}, {rate}, {left:.0f} s left in this epoch")
 
     def _report(self, trainer: Trainer) -> None:
         if self._bar is not None and self._task is not None:

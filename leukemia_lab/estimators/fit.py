@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,27 +14,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.callbacks import TrainingProgress
+from leukemia_lab.estimators.checkpoints import BEST, LAST, checkpointing, early_stopping
 from leukemia_lab.estimators.interruption import StopRequest, interruptible
 from leukemia_lab.estimators.neural import CellClassifier
-
-OBJECTIVE = "val/auroc"
-BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What came of a fit; `seconds` and `images_per_second` are those of this process, after a resume too."""
+    """What came of a fit; `images_per_second` is over all its epochs, those before a resume included."""
 
     best_checkpoint: Path
     best_epoch: int
     n_epochs: int
-    seconds: float
     images_per_second: float | None
 
 
@@ -57,23 +53,10 @@ def fit(
         InterruptedRunError: Ctrl-C, or the system asked the process to end.
         TrainingError: the loss is no number any more.
     """
-    progress = TrainingProgress()
-    best = ModelCheckpoint(
-        checkpoints,
-        filename=Path(BEST).stem,
-        monitor=OBJECTIVE,
-        mode="max",
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
-    last = ModelCheckpoint(
-        checkpoints, filename=Path(LAST).stem, enable_version_counter=False, save_on_train_epoch_end=True
-    )
-    request = StopRequest()
-    callbacks: list[Callback] = [request, progress, best, last]  # last after best: it holds the state of best
+    progress, request = TrainingProgress(), StopRequest()
+    callbacks: list[Callback] = [request, progress, *checkpointing(checkpoints)]
     if patience is not None:
-        stopping = EarlyStopping(OBJECTIVE, mode="max", patience=patience, check_on_train_epoch_end=True)
-        callbacks.insert(0, stopping)
+        callbacks.insert(0, early_stopping(patience))
     trainer = _trainer(
         data,
         precision,
@@ -85,14 +68,12 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=1_000_000,  # nothing is logged by the step
     )
-    started = time.monotonic()
     with _quiet(), interruptible(request):
         trainer.fit(model, datamodule=data, ckpt_path=_resume_point(checkpoints), weights_only=True)
     return FitResult(
         best_checkpoint=checkpoints / BEST,
         best_epoch=int(torch.load(checkpoints / BEST, weights_only=True, mmap=True)["epoch"]),
         n_epochs=trainer.current_epoch,
-        seconds=time.monotonic() - started,
         images_per_second=progress.images_per_second,
     )
 

@@ -58,7 +58,7 @@ def interruptible(request: StopRequest) -> Iterator[None]:
         yield
     except (SystemExit, KeyboardInterrupt) as error:
         raise InterruptedRunError(
-            "interrupted; the same command resumes from the last finished epoch"
+            "Interrupted. The same command resumes from the last finished epoch."
         ) from error
     finally:
         for number, handler in handlers.items():

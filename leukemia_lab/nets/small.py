@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from leukemia_lab.errors import ConfigError
+from leukemia_lab.schema import Fraction
 
 MIN_IMAGE_SIZE = 32
 
@@ -44,7 +46,9 @@ def _block(in_channels: int, width: int) -> tuple[nn.Module, ...]:
     return convolution, nn.BatchNorm2d(width, momentum=0.3), nn.MaxPool2d(2), nn.ReLU()
 
 
-def simple_cnn(in_channels: int, n_classes: int, image_size: int, width: int, dropout: float) -> SimpleCNN:
+def simple_cnn(
+    in_channels: int, n_classes: int, image_size: int, width: PositiveInt, dropout: Fraction
+) -> SimpleCNN:
     """The small net for images of `image_size` px a side, 32 or more; see `SimpleCNN`.
 
     Raises:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from leukemia_lab.errors import ConfigError
+from leukemia_lab.schema import Fraction
 
 BLOCK_WIDTHS = (64, 128, 256, 512, 512)
 SHRINKAGE = 2 ** len(BLOCK_WIDTHS)
@@ -79,7 +81,12 @@ def _check_image_size(image_size: int) -> None:
 
 
 def vgg13(
-    in_channels: int, n_classes: int, image_size: int, hidden: int, dropout: float, batch_norm: bool
+    in_channels: int,
+    n_classes: int,
+    image_size: int,
+    hidden: PositiveInt,
+    dropout: Fraction,
+    batch_norm: bool,
 ) -> VGG13:
     """The paper's custom VGG13; see `VGG13`."""
     return VGG13(in_channels, n_classes, image_size, hidden, dropout, batch_norm)

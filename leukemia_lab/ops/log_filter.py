@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Literal, Self, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
@@ -42,11 +43,12 @@ def _gaussian(sigma_px: float, radius: int) -> Tensor:
 
 
 def _kornia_stencil(sigma_px: float, gaussian_radius: int, laplacian_size: int) -> Tensor:
+    # Kornia's Laplacian is a box of ones less its area at the centre, over its L1 norm: both parts are separable.
     gaussian = _gaussian(sigma_px, gaussian_radius)
-    laplacian = torch.ones(1, 1, laplacian_size, laplacian_size, dtype=torch.float64)
-    laplacian[..., laplacian_size // 2, laplacian_size // 2] = 1 - laplacian_size**2
-    laplacian /= laplacian.abs().sum()
-    return conv2d(laplacian, torch.outer(gaussian, gaussian)[None, None], padding=2 * gaussian_radius)[0, 0]
+    box = torch.from_numpy(np.convolve(gaussian.numpy(), np.ones(laplacian_size)))
+    centred = pad(gaussian, (laplacian_size // 2, laplacian_size // 2))
+    area = laplacian_size**2
+    return (torch.outer(box, box) - area * torch.outer(centred, centred)) / (2 * (area - 1))
 
 
 def _true_log(sigma_px: float, radius: int) -> Tensor:

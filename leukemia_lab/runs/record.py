@@ -89,14 +89,21 @@ class RunFolder:
                     "configuration, data or split differ. Give another hydra.run.dir, or force=true to replace it"
                 )
             return folder
-        looks: dict[str, int] = {}
-        if path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir()):
-            if not (path / RECORD).exists():
-                raise RunError(f"{path} is not empty and no run folder: give another hydra.run.dir")
-            looks = _looks(path / RECORD)
-            _clear(path)
+        occupied = path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir())
+        if occupied and not (path / RECORD).exists():
+            raise RunError(f"{path} is not empty and no run folder: give another hydra.run.dir")
         path.mkdir(parents=True, exist_ok=True)
-        return cls(path, {"format": FORMAT_VERSION, "identity": identity, "test_looks_by_split": looks})
+        folder = cls(path, {})
+        with folder.held():  # never under another process's hands
+            if force or not (path / RECORD).exists():
+                folder.record = {
+                    "format": FORMAT_VERSION,
+                    "identity": identity,
+                    "test_looks_by_split": _looks(path / RECORD),
+                }
+                folder.update(status="new")  # first, so that a kill while clearing forgets no look
+                _clear(path)
+        return folder
 
     def set_split(self, split_hash: str) -> None:
         """Note which split this run uses, and how often this folder has opened its test part before."""
@@ -129,10 +136,12 @@ class RunFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder against a second process of this machine; RunError where one has it."""
+        """Hold the folder, with its record as it is now, against a second process; RunError where one has it."""
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             with lock:
+                if (self.path / RECORD).exists():
+                    self.record = read_json(self.path / RECORD)  # another process may have gone on with it
                 yield
         except Timeout:
             raise RunError(
@@ -144,14 +153,14 @@ def _looks(path: Path) -> dict[str, int]:
     """The looks at test parts in a record that is about to be replaced; none where it cannot be read."""
     try:
         found = read_json(path).get("test_looks_by_split", {})
-    except RunError:
+    except RunError:  # missing, or damaged and to be replaced
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _clear(path: Path) -> None:
     for entry in path.iterdir():
-        if entry.name == ".lock":
+        if entry.name in (".lock", RECORD):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -44,3 +44,10 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         found |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return found
+
+
+def final_values(document: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of the validation part, and of the test part where it was opened, as `<part>/<metric>`."""
+    parts = [part for part in ("val", "test") if part in document]
+    values = {f"{part}/{name}": metric["value"] for part in parts for name, metric in document[part].items()}
+    return {name: value for name, value in values.items() if value is not None}

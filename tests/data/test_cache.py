@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from leukemia_lab.data import storage
+from leukemia_lab.data import cache, storage
 from leukemia_lab.data.cache import cache_folder, decoded_images
 from leukemia_lab.data.images import fit_square, read_rgb
 from leukemia_lab.data.index import CellIndex, read_index
@@ -62,9 +65,9 @@ def test_key_follows_content_order_and_size(index: CellIndex, tmp_path: Path) ->
     decoded_images(index, 24, tmp_path)
     decoded_images(index, 16, tmp_path)
     reversed_rows = index.table.iloc[::-1].reset_index(drop=True)
-    decoded_images(CellIndex(**{**vars(index), "table": reversed_rows}), 24, tmp_path)
+    decoded_images(replace(index, table=reversed_rows), 24, tmp_path)
     relabelled = index.table.assign(label="x")
-    decoded_images(CellIndex(**{**vars(index), "table": relabelled}), 24, tmp_path)  # labels are not pixels
+    decoded_images(replace(index, table=relabelled), 24, tmp_path)  # labels are not pixels
     assert len(list((tmp_path / "decoded").glob("*.u8"))) == 3
 
 
@@ -89,6 +92,48 @@ def test_damaged_cache_is_made_again(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"The decoded cache {file} is damaged and is made again."
     assert len(lines) == 2  # this, and the end of the progress bar
+    decoded_images(index, 24, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The blocks that checksums are taken of, as they are taken."""
+    seen: list[bytes] = []
+    crc32 = zlib.crc32
+
+    def recording(data: bytes, value: int = 0) -> int:
+        seen.append(data)
+        return crc32(data, value)
+
+    monkeypatch.setattr(cache.zlib, "crc32", recording)
+    return seen
+
+
+def test_checksum_is_taken_once_per_process(index: CellIndex, tmp_path: Path, checks: list[bytes]) -> None:
+    built = decoded_images(index, 24, tmp_path).tobytes()
+    checks.clear()
+    for _ in range(3):
+        assert decoded_images(index, 24, tmp_path).tobytes() == built
+    assert checks == [built]
+
+
+def test_damage_after_a_check_is_noticed(
+    index: CellIndex, tmp_path: Path, checks: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        sound = decoded_images(index, 24, tmp_path).copy()
+    file = cache_file(tmp_path)
+    checked = file.stat()
+    with file.open("r+b") as opened:
+        opened.write(b"\1")
+    os.utime(file, ns=(checked.st_atime_ns, checked.st_mtime_ns + 1))
+    assert file.stat().st_size == checked.st_size
+    capsys.readouterr()
+    np.testing.assert_array_equal(decoded_images(index, 24, tmp_path), sound)
+    assert "is damaged and is made again" in capsys.readouterr().err
+    # Made again within one tick of the clock: neither size nor time tells it from the damaged file.
+    os.utime(file, ns=(checked.st_atime_ns, checked.st_mtime_ns + 1))
     decoded_images(index, 24, tmp_path)
     assert capsys.readouterr().err == ""
 

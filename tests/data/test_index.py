@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +142,9 @@ def test_all_faults_are_reported_together(cnmc_tree: TreeFactory, cache_dir: Pat
 def test_fingerprint_follows_what_matters(cnmc_tree: TreeFactory, cache_dir: Path) -> None:
     root = cnmc_tree()
     first = read_cnmc(root, cache_dir)
-    grouped = CellIndex(**{**vars(first), "table": first.table.assign(group="x")})
+    grouped = replace(first, table=first.table.assign(group="x"))
     assert grouped.fingerprint == first.fingerprint
-    relabelled = CellIndex(**{**vars(first), "table": first.table.assign(label="ALL")})
+    relabelled = replace(first, table=first.table.assign(label="ALL"))
     assert relabelled.fingerprint != first.fingerprint
     elsewhere = root.with_name("moved")
     shutil.move(root, elsewhere)
@@ -174,6 +175,42 @@ def test_only_new_and_changed_files_are_read(
     changed = read_folder(root, cache_dir).table.set_index("cell_id")
     assert sorted(read) == ["normal/n0/n0_1.png", "normal/n0/new.png"]
     assert changed.loc["normal/n0/n0_1.png", "sha256"] == changed.loc["blast/b0/b0_0.png", "sha256"]
+
+
+@pytest.mark.parametrize("how", ["renamed", "rewritten"])
+def test_swapped_files_of_one_size_and_time_are_noticed(
+    cnmc_tree: TreeFactory, cache_dir: Path, how: str
+) -> None:
+    root = cnmc_tree()
+    ids = [f"C-NMC_training_data/fold_0/all/UID_1_1_{cell}_all.bmp" for cell in (1, 2)]
+    first, second = (root / cell_id for cell_id in ids)
+    for file in (first, second):
+        os.utime(file, ns=(10**18, 10**18))
+    before = read_cnmc(root, cache_dir).table.set_index("cell_id").loc[ids, "sha256"].tolist()
+    assert first.stat().st_size == second.stat().st_size
+    if how == "renamed":
+        first.rename(root / "kept")
+        second.rename(first)
+        (root / "kept").rename(second)
+    else:
+        contents = first.read_bytes(), second.read_bytes()
+        for file, content in zip((second, first), contents, strict=True):
+            file.write_bytes(content)
+            os.utime(file, ns=(10**18, 10**18))
+    assert [file.stat().st_mtime_ns for file in (first, second)] == [10**18] * 2
+    after = read_cnmc(root, cache_dir).table.set_index("cell_id").loc[ids, "sha256"].tolist()
+    assert after == before[::-1] != before
+
+
+def test_fingerprint_is_taken_once(
+    class_tree: TreeFactory, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = read_folder(class_tree(), cache_dir)
+    known = index.fingerprint
+    changed = replace(index, table=index.table.assign(label="x"))
+    assert changed.fingerprint != known  # a copy does not inherit it
+    monkeypatch.setattr(index_module.hashlib, "sha256", None)
+    assert index.fingerprint == known
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a parquet file", None])

@@ -167,6 +167,23 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_tree(tmp_path / "file" / "tree", TINY)
 
 
+def test_the_working_folder_may_be_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert write_tree(Path(), TINY)
+    assert not write_tree(tmp_path / "here", TINY)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"{tmp_path} is not empty and has no readable synthetic.json"):
+        write_tree(Path(), TINY)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "here.lock"]
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DataError, match=r"Cannot write synthetic data to .*loop"):
+        write_tree(tmp_path / "loop", TINY)
+
+
 def test_size_on_disk_is_told_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tree(tmp_path / "tree", TINY)
     assert "SYNTHETIC data: 16 of 16 cells, 10 MB" in capsys.readouterr().err

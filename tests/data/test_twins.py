@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from leukemia_lab.data import twins
 from leukemia_lab.data.images import FINGERPRINT, content_fingerprint
 from leukemia_lab.data.index import CellIndex, read_index
 from leukemia_lab.data.twins import MAX_DISTANCE, find_near_copies, merge_twins, merged_groups
@@ -116,6 +117,32 @@ def test_subjects_are_joined_through_a_chain(draw_cell: DrawCell) -> None:
     assert merged.table["subject"].tolist() == [s for s, _ in cells]
     again = merge_twins(merged)
     assert again.table["group"].tolist() == expected
+
+
+def test_twins_are_looked_for_once(draw_cell: DrawCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+
+    def recording(table: pd.DataFrame) -> pd.DataFrame:
+        searched.append(len(table))
+        return find_near_copies(table)
+
+    monkeypatch.setattr(twins, "find_near_copies", recording)
+    twins._known_near_copies.cache_clear()
+    cells = [("1", draw_cell(0)), ("2", draw_cell(0)), ("3", draw_cell(1))]
+    results = [merge_twins(index_of(cells)).table["group"].tolist() for _ in range(3)]
+    assert results == [["1+2", "1+2", "3"]] * 3
+    assert searched == [3]
+    merge_twins(index_of([("1", draw_cell(0)), ("2", draw_cell(2)), ("3", draw_cell(1))]))
+    assert searched == [3, 3]
+
+
+def test_a_merged_index_teaches_nothing_wrong_of_the_unmerged(draw_cell: DrawCell) -> None:
+    """Its cells and bytes are the same, but within the merged groups no copies are looked for."""
+    unmerged = index_of([("1", draw_cell(0)), ("2", draw_cell(0)), ("3", draw_cell(1))])
+    merged = merge_twins(unmerged)
+    twins._known_near_copies.cache_clear()
+    merge_twins(merged)
+    assert merge_twins(unmerged).table["group"].tolist() == ["1+2", "1+2", "3"]
 
 
 def test_copies_without_subjects_are_joined_by_cell(draw_cell: DrawCell) -> None:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from leukemia_lab.data.datamodule import CellDataModule, EpochBatches, fits_on_device
 from leukemia_lab.errors import RunError, TrainingError
+from leukemia_lab.estimators.checkpoints import BEST, LAST
 from leukemia_lab.estimators.epoch_metrics import EpochMetrics
-from leukemia_lab.estimators.fit import BEST, LAST, fit, load_model, predict
+from leukemia_lab.estimators.fit import FitResult, fit, load_model, predict
 from leukemia_lab.estimators.neural import CellClassifier, learning_rate_factor
 from leukemia_lab.evaluation.metrics import part_metrics
 from leukemia_lab.evaluation.predictions import predictions_table
@@ -86,6 +87,20 @@ def fitted(folder: Path, model: CellClassifier, data: CellDataModule, **changes:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
+def a_fit(folder: Path, max_epochs: int, patience: int | None = None, **changes: Any) -> FitResult:
+    return fit(
+        a_model(**changes),
+        some_data(),
+        checkpoints=folder / "checkpoints",
+        logger=run_logger(folder),
+        max_epochs=max_epochs,
+        patience=patience,
+        precision="32-true",
+        deterministic=True,
+        gradient_clip_norm=1.0,
+    )
+
+
 def equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
@@ -120,6 +135,79 @@ def test_a_run_killed_within_an_epoch_resumes_to_the_weights_of_an_undisturbed_o
     assert equal(undisturbed, resumed)
     best = [torch.load(tmp_path / run / "checkpoints" / BEST, weights_only=True)["epoch"] for run in "ab"]
     assert best[0] == best[1]
+
+
+def test_a_run_that_moved_while_it_was_stopped_still_knows_its_best_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted(tmp_path / "a", a_model(), some_data(), max_epochs=4)
+    dying = a_model()
+    monkeypatch.setattr(dying, "configure_callbacks", lambda: [StopAfter(2)])
+    with pytest.raises(RuntimeError, match="killed"):
+        fitted(tmp_path / "b", dying, some_data(), max_epochs=4)
+    (tmp_path / "b").rename(tmp_path / "moved")
+    fitted(tmp_path / "moved", a_model(), some_data(), max_epochs=4)
+    best = [torch.load(tmp_path / run / "checkpoints" / BEST, weights_only=True) for run in ("a", "moved")]
+    assert best[0]["epoch"] == best[1]["epoch"] < 2  # else forgetting the best score would not show
+    assert equal(best[0]["state_dict"], best[1]["state_dict"])
+
+
+def test_a_run_stopped_early_and_then_killed_trains_no_further_epoch(tmp_path: Path) -> None:
+    results = [a_fit(tmp_path, max_epochs=20, patience=2, optim=OPTIM | {"lr": 1e-12}) for _ in range(2)]
+    assert results[0].n_epochs == results[1].n_epochs < 20
+    assert results[1].images_per_second == results[0].images_per_second
+
+
+def test_the_best_epochs_weights_are_kept_not_the_last(tmp_path: Path) -> None:
+    result = a_fit(tmp_path, max_epochs=4)
+    best, last = (torch.load(tmp_path / "checkpoints" / name, weights_only=True) for name in (BEST, LAST))
+    assert result.best_checkpoint.name == BEST
+    assert result.best_epoch == best["epoch"] < last["epoch"] == 3
+    scores = [
+        state
+        for name, state in last["callbacks"].items()
+        if "val/auroc" in name and "best_model_score" in state
+    ]
+    assert float(scores[0]["best_model_score"]) == pytest.approx(0.5, abs=0.5)
+    assert equal(load_model(result.best_checkpoint).state_dict(), best["state_dict"])
+
+
+def test_prediction_and_validation_never_augment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = a_model(), some_data()
+    augmented: list[bool] = []
+    original = model.pipeline.augmented
+    monkeypatch.setattr(
+        model.pipeline, "augmented", lambda *a: augmented.append(bool(model.trainer.training)) or original(*a)
+    )
+    fitted(tmp_path, model, data, max_epochs=1)
+    assert augmented == [True] * 3
+    predict(model, data, "val", precision="32-true", deterministic=True)
+    assert len(augmented) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weight_decay": 0.9},
+        {"label_smoothing": 0.3},
+        {"schedule": "constant"},
+        {"warmup_epochs": 0},
+        {"lr": 2e-3},
+    ],
+)
+def test_every_setting_of_the_optimiser_matters(change: dict[str, Any], tmp_path: Path) -> None:
+    plain = fitted(tmp_path / "a", a_model(), some_data(), max_epochs=2)
+    changed = fitted(tmp_path / "b", a_model(optim=OPTIM | change), some_data(), max_epochs=2)
+    assert not equal(plain, changed)
+
+
+def test_gradients_are_clipped(tmp_path: Path) -> None:
+    sgd = OPTIM | {"optimizer": {"_target_": "torch.optim.SGD"}}
+    free = fitted(tmp_path / "a", a_model(optim=sgd), some_data(), max_epochs=1, gradient_clip_norm=None)
+    clipped = fitted(tmp_path / "b", a_model(optim=sgd), some_data(), max_epochs=1, gradient_clip_norm=1e-6)
+    start = a_model().state_dict()
+    name = "net.head.weight" if "net.head.weight" in start else next(n for n in start if n.endswith("weight"))
+    assert (clipped[name] - start[name]).abs().max() < 1e-3 * (free[name] - start[name]).abs().max()
 
 
 def test_a_checkpoint_cut_off_by_a_kill_starts_the_run_over(tmp_path: Path) -> None:
@@ -167,18 +255,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_lower(tmp_path:
 
 
 def test_early_stopping_waits_for_patience(tmp_path: Path) -> None:
-    model = a_model(optim=OPTIM | {"lr": 1e-12})
-    result = fit(
-        model,
-        some_data(),
-        checkpoints=tmp_path / "checkpoints",
-        logger=run_logger(tmp_path),
-        max_epochs=20,
-        patience=2,
-        precision="32-true",
-        deterministic=True,
-        gradient_clip_norm=None,
-    )
+    result = a_fit(tmp_path, max_epochs=20, patience=2, optim=OPTIM | {"lr": 1e-12})
     assert result.n_epochs < 20
     assert result.images_per_second is not None
     assert result.images_per_second > 0

@@ -72,20 +72,23 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     folder = RunFolder.open(tmp_path / "run", "a", force=False)
     errors: list[Exception] = []
 
-    def enter() -> None:
+    def enter(force: bool) -> None:
         try:
-            with RunFolder.open(tmp_path / "run", "a", force=False).held():
+            with RunFolder.open(tmp_path / "run", "a", force=force).held():
                 pass
         except RunError as error:
             errors.append(error)
 
+    folder.update(status="running")
     with folder.held():
-        other = threading.Thread(target=enter)
-        other.start()
-        other.join()
-    assert "another process is at work" in str(errors[0])
-    enter()
-    assert len(errors) == 1
+        for force in (False, True):
+            other = threading.Thread(target=enter, args=[force])
+            other.start()
+            other.join()
+    assert ["another process is at work" in str(error) for error in errors] == [True, True]
+    assert (tmp_path / "run" / record.RECORD).exists()
+    enter(force=False)
+    assert len(errors) == 2
 
 
 def test_metrics_are_strict_json(tmp_path: Path) -> None:
