@@ -119,7 +119,7 @@ class Composer:
             )
         try:
             self.compose([*groups, text])
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             return self._explain(override, error, groups)
         return None
 

@@ -70,7 +70,7 @@ BAD_INPUT = 2
         (["data=cnmc", "data.root="], ["data.root: empty: give a path"]),
         (["hydra.run.dir=/proc/run"], ["hydra.run.dir=/proc/run cannot be made"]),
         (["-m", "optim.lr=interval(0,1)"], ["takes lists of values, e.g. optim.lr=1,2,3"]),
-        (["=3"], ["=3: not understood"]),
+        (["=3"], ["no such key (given '3')"]),
         (["pipeline.log.mode=append", "pipeline.log.sigma_px=60"], ["are too small for a LoG kernel"]),
         (["--config-name", "other"], ["put your own YAML under --config-dir"]),
         (["data=cnmc"], ["data.root: not set", "CNMC_ROOT"]),

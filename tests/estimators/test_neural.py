@@ -202,7 +202,7 @@ def test_every_setting_of_the_optimiser_matters(change: dict[str, Any], tmp_path
 
 
 def test_gradients_are_clipped(tmp_path: Path) -> None:
-    sgd = OPTIM | {"optimizer": {"_target_": "torch.optim.SGD"}}
+    sgd = OPTIM | {"weight_decay": 0.0, "optimizer": {"_target_": "torch.optim.SGD"}}
     free = fitted(tmp_path / "a", a_model(optim=sgd), some_data(), max_epochs=1, gradient_clip_norm=None)
     clipped = fitted(tmp_path / "b", a_model(optim=sgd), some_data(), max_epochs=1, gradient_clip_norm=1e-6)
     start = a_model().state_dict()
