@@ -25,8 +25,8 @@ demo: $(READY) ## draw synthetic cells, train SimpleCNN, evaluate it on the test
 	@$(BIN)/python -m leukemia_lab.train experiment=demo hydra.run.dir=runs/demo
 	@$(BIN)/python -m leukemia_lab.evaluate run=runs/demo
 
-test: $(READY) ## the fast tests, with coverage
-	@$(BIN)/python -m pytest -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
+test: $(READY) ## the fast tests on all cores, with coverage
+	@$(BIN)/python -m pytest -n auto -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-slow: $(READY) ## the tests that take longer
 	@$(BIN)/python -m pytest -m "slow and not gpu"
