@@ -68,7 +68,9 @@ def completions(line: str) -> list[str]:
     words = line.split()
     if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
         prefix = words[1] if len(words) == 2 else ""
-        return [name for name in COMMANDS if name.startswith(prefix)]
+        return [name for name in (*COMMANDS, "completion") if name.startswith(prefix)]
+    if words[1] == "completion":
+        return list(COMPLETION)
     if words[1] not in COMMANDS:
         return []
     from hydra._internal.core_plugins.bash_completion import BashCompletion

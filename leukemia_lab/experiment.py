@@ -13,7 +13,7 @@ from leukemia_lab.data.cache import cache_folder, decoded_images
 from leukemia_lab.data.datamodule import CellDataModule, fits_on_device
 from leukemia_lab.data.index import CellIndex, read_index
 from leukemia_lab.data.source import SYNTHETIC, is_synthetic, synthetic_root, tree_root
-from leukemia_lab.data.splits import Protocol, Split, check_split, make_split
+from leukemia_lab.data.splits import PARTS, Protocol, Split, check_split, make_split
 from leukemia_lab.data.synthetic import SyntheticSpec
 from leukemia_lab.data.twins import merge_twins, merged_groups
 from leukemia_lab.device import resolve_device, resolve_precision
@@ -24,7 +24,6 @@ from leukemia_lab.schema import CnmcData, FolderData, SyntheticData, TrainSettin
 
 STATISTICS_CELLS = 2048  # training cells, evenly spaced, that mean and SD are estimated from
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("leukemia-lab ", list(cli.COMMANDS)),
+        ("leukemia-lab ", [*cli.COMMANDS, "completion"]),
+        ("leukemia-lab completion ", ["bash", "zsh", "fish"]),
         ("leukemia-lab ev", ["evaluate"]),
         ("leukemia-lab nothing model=", []),
         ("leukemia-lab train model=", ["model=simple_cnn", "model=vgg13"]),

@@ -101,7 +101,7 @@ def write_tree(root: Path, spec: SyntheticSpec) -> bool:
     except OSError as error:
         raise DataError(
             f"Cannot write synthetic data to {root}: {error}. "
-            f"Give a folder with {_megabytes(cells):.0f} MB free."
+            f"It takes {_megabytes(cells):.0f} MB: set data.root or LEUKEMIA_LAB_CACHE to a folder with room."
         ) from error
     return True
 

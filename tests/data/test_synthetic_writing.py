@@ -162,7 +162,7 @@ def test_a_tree_of_another_spec_is_refused(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        DataError, match=r"Cannot write synthetic data to .*tree: .*Give a folder with 10 MB free"
+        DataError, match=r"Cannot write synthetic data to .*tree: .*It takes 10 MB: set data.root"
     ):
         write_tree(tmp_path / "file" / "tree", TINY)
 
