@@ -83,6 +83,7 @@ def framework(data: CellDataModule, precision: str) -> float:
             checkpoints=Path(folder) / "checkpoints",
             logger=run_logger(Path(folder)),
             max_epochs=EPOCHS,
+            monitor="val/loss",
             patience=None,
             precision=precision,
             deterministic=False,

@@ -191,6 +191,7 @@ class Trainer(Node):
     """conf/trainer/default.yaml."""
 
     max_epochs: Count
+    monitor: Literal["val/loss", "val/auroc"]
     patience: Count | None
     batch_size: Count
     accelerator: Literal["auto", "cpu", "cuda"]

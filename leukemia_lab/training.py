@@ -129,6 +129,7 @@ def _train(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
         checkpoints=folder.path / record.CHECKPOINTS,
         logger=logger,
         max_epochs=settings.trainer.max_epochs,
+        monitor=settings.trainer.monitor,
         patience=settings.trainer.patience,
         precision=settings.trainer.precision,
         deterministic=settings.trainer.deterministic,

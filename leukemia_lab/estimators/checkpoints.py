@@ -8,7 +8,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-OBJECTIVE = "val/auroc"
+OBJECTIVE = "val/auroc"  # what a sweep compares, at the best epoch
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
@@ -38,14 +38,20 @@ class ResumableEarlyStopping(EarlyStopping):
             trainer.should_stop = True
 
 
-def checkpointing(folder: Path) -> list[ModelCheckpoint]:
-    """Best and last weights after each epoch; last comes last, as it holds the state of best."""
+def checkpointing(folder: Path, monitor: str) -> list[ModelCheckpoint]:
+    """Best (by `monitor`) and last weights after each epoch; last comes last, as it holds the state of best."""
     shared: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = MovableCheckpoint(folder, filename=Path(BEST).stem, monitor=OBJECTIVE, mode="max", **shared)
+    best = MovableCheckpoint(folder, filename=Path(BEST).stem, monitor=monitor, mode=_mode(monitor), **shared)
     last = MovableCheckpoint(folder, filename=Path(LAST).stem, **shared)
     return [best, last]
 
 
-def early_stopping(patience: int) -> EarlyStopping:
-    """Stop after `patience` epochs without a better objective."""
-    return ResumableEarlyStopping(OBJECTIVE, mode="max", patience=patience, check_on_train_epoch_end=True)
+def early_stopping(patience: int, monitor: str) -> EarlyStopping:
+    """Stop after `patience` epochs without a better `monitor`."""
+    return ResumableEarlyStopping(
+        monitor, mode=_mode(monitor), patience=patience, check_on_train_epoch_end=True
+    )
+
+
+def _mode(monitor: str) -> str:
+    return "min" if monitor.endswith("loss") else "max"

@@ -42,6 +42,7 @@ def fit(
     checkpoints: Path,
     logger: TensorBoardLogger,
     max_epochs: int,
+    monitor: str,
     patience: int | None,
     precision: str,
     deterministic: bool,
@@ -54,9 +55,9 @@ def fit(
         TrainingError: the loss is no number any more.
     """
     progress, request = TrainingProgress(), StopRequest()
-    callbacks: list[Callback] = [request, progress, *checkpointing(checkpoints)]
+    callbacks: list[Callback] = [request, progress, *checkpointing(checkpoints, monitor)]
     if patience is not None:
-        callbacks.insert(0, early_stopping(patience))
+        callbacks.insert(0, early_stopping(patience, monitor))
     trainer = _trainer(
         data,
         precision,

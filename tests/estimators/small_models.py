@@ -70,6 +70,7 @@ def some_data(n_cells: int = 40, batch_size: int = 8, **changes: Any) -> CellDat
 def fitted(folder: Path, model: CellClassifier, data: CellDataModule, **changes: Any) -> dict[str, Tensor]:
     arguments: dict[str, Any] = {
         "max_epochs": 3,
+        "monitor": "val/auroc",
         "patience": None,
         "precision": "32-true",
         "deterministic": True,
@@ -79,13 +80,16 @@ def fitted(folder: Path, model: CellClassifier, data: CellDataModule, **changes:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def a_fit(folder: Path, max_epochs: int, patience: int | None = None, **changes: Any) -> FitResult:
+def a_fit(
+    folder: Path, max_epochs: int, patience: int | None = None, monitor: str = "val/auroc", **changes: Any
+) -> FitResult:
     return fit(
         a_model(**changes),
         some_data(),
         checkpoints=folder / "checkpoints",
         logger=run_logger(folder),
         max_epochs=max_epochs,
+        monitor=monitor,
         patience=patience,
         precision="32-true",
         deterministic=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 from small_models import OPTIM, a_fit, a_model, equal, fitted, some_data
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from leukemia_lab.errors import TrainingError
@@ -95,6 +97,18 @@ def test_prediction_and_validation_never_augment(tmp_path: Path, monkeypatch: py
     assert augmented == [True] * 3
     predict(model, data, "val", precision="32-true", deterministic=True)
     assert len(augmented) == 3
+
+
+@pytest.mark.parametrize(("monitor", "pick"), [("val/loss", min), ("val/auroc", max)])
+def test_the_best_epoch_is_that_of_the_least_loss_or_the_greatest_auroc(
+    monitor: str, pick: Callable[[list[float]], float], tmp_path: Path
+) -> None:
+    result = a_fit(tmp_path, max_epochs=5, monitor=monitor)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    by_epoch = [scalar.value for scalar in events.Scalars(monitor)]
+    assert len(by_epoch) == 5
+    assert by_epoch[result.best_epoch] == pick(by_epoch)
 
 
 @pytest.mark.parametrize(
