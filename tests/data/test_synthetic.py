@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy import ndimage
+from test_synthetic_cells import assert_one_solid_cell
 
 from leukemia_lab.data import synthetic
 from leukemia_lab.data.synthetic import SyntheticSpec, encode_bmp, tree_name, twin_pairs, write_tree
@@ -77,14 +77,6 @@ def test_names_follow_the_archives_rules(small_tree: Path) -> None:
 
 
 # --- pixels ---------------------------------------------------------------------------------------------------
-
-
-def assert_one_solid_cell(image: np.ndarray) -> None:
-    foreground = image.max(axis=2) > 0
-    assert image.shape == (450, 450, 3)
-    assert image[foreground].min() >= 1
-    assert ndimage.label(foreground)[1] == 1
-    np.testing.assert_array_equal(foreground, ndimage.binary_fill_holes(foreground))
 
 
 def test_every_file_is_one_solid_cell_on_black(small_tree: Path) -> None:
