@@ -35,6 +35,8 @@ OPTIM = {
     "schedule": "constant",
     "warmup_epochs": 0,
     "label_smoothing": 0.0,
+    "stage_decay": 1.0,
+    "ema_decay": None,
     "optimizer": {"_target_": "torch.optim.AdamW"},
 }
 
@@ -49,6 +51,10 @@ def model() -> CellClassifier:
         augment={"_target_": "leukemia_lab.ops.augment.Dihedral"},
         mean=None,
         std=None,
+        freeze="none",
+        thaw_every=None,
+        class_weights=None,
+        focal_gamma=None,
         optim=OPTIM,
         seed=0,
     )
@@ -62,8 +68,8 @@ def bare_loop(data: CellDataModule, precision: str) -> float:
     started = time.perf_counter()
     for epoch in range(EPOCHS):
         for batch in loader:
-            image, cell = batch["image"].to(data.device), batch["cell"].to(data.device)
-            inputs = net.pipeline(image, cell, 0, epoch, augment=True)
+            image, draw = batch["image"].to(data.device), batch["draw"].to(data.device)
+            inputs = net.pipeline(image, draw, 0, epoch, augment=True)
             with torch.autocast(data.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
                 loss = functional.cross_entropy(net(inputs), batch["label"].to(data.device))
             optimizer.zero_grad()
@@ -108,6 +114,8 @@ def main() -> None:
         num_workers=0,
         device=device,
         resident=device.type == "cuda",
+        oversample=False,
+        host_policy=None,
     )
     bare_loop(data, precision)  # warms up
     pairs = [(framework(data, precision), bare_loop(data, precision)) for _ in range(ROUNDS)]

@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "train": "fit a model, or with -m a sweep of models; ends with validation results",
     "evaluate": "open the locked test part of a finished run",
+    "export_features": "write a net's features, downsized pixels or morphology, one row a cell",
 }
 COMPLETION = {
     "bash": """_leukemia_lab() {
@@ -54,11 +55,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def usage() -> str:
     """The list of commands."""
-    commands = "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items())
+    commands = "\n".join(f"  {name:<17}{text}" for name, text in COMMANDS.items())
     return f"""usage: leukemia-lab <command> [key=value …]
 
 {commands}
-  completion  print the completion script of a shell: eval "$(leukemia-lab completion bash|zsh|fish)"
+  completion       print the completion script of a shell: eval "$(leukemia-lab completion bash|zsh|fish)"
 
 leukemia-lab <command> --help lists a command's keys and their defaults."""
 

@@ -34,7 +34,12 @@ Settings = TypeVar("Settings", bound=BaseModel)
 # What our code gives to each kind of target; a config may not set these.
 SUPPLIED = {
     "model.net": ("in_channels", "n_classes", "image_size"),
+    "model.weights": (),
+    "model.features.net": ("in_channels", "n_classes", "image_size"),
+    "model.features.weights": (),
+    "model.classifier.estimator": (),
     "augment.on_device": (),
+    "augment.on_host": (),
     "optim.optimizer": ("params", "lr", "weight_decay"),
 }
 
@@ -77,7 +82,7 @@ class Composer:
         """The faults of each override taken singly: what cannot be parsed, found or set."""
         faults = []
         groups: list[str] = []
-        for text in sorted(overrides, key=self._is_group_choice, reverse=True):
+        for text in sorted(overrides, key=self._after_its_group):
             fault = self._override_fault(text, groups)
             if fault is not None:
                 faults.append(fault)
@@ -99,12 +104,18 @@ class Composer:
                 faults += target_faults(node, supplied, key)
         return faults
 
+    def _after_its_group(self, text: str) -> tuple[bool, int]:
+        """Sorts choices of groups first, and of these `model=` before `model/features=`."""
+        return not self._is_group_choice(text), text.partition("=")[0].count("/")
+
     def _is_group_choice(self, text: str) -> bool:
         key = text.partition("=")[0]
         return bool(self._options(key.lstrip("+~")))
 
     def _options(self, group: str) -> list[str]:
-        return list(self.loader.get_group_options(group, ObjectType.CONFIG)) if group.isidentifier() else []
+        if not all(name.isidentifier() for name in group.split("/")):
+            return []
+        return list(self.loader.get_group_options(group, ObjectType.CONFIG))
 
     def _override_fault(self, text: str, groups: Sequence[str]) -> str | None:
         try:
@@ -126,6 +137,11 @@ class Composer:
     def _explain(self, override: Override, error: Exception, groups: Sequence[str]) -> str:
         key, value = override.key_or_group, override.get_value_element_as_str()
         options = self._options(key)
+        if value in options and "/" in key:
+            group = key.partition("/")[0]
+            return (
+                f"{key}={value}: the chosen {group} has no {key.partition('/')[2]}; choose another {group}=…"
+            )
         if options:
             return f"{key}: {value!r} is no choice; allowed: {', '.join(options)}.{nearest(value, options)}"
         config = self.compose(groups)

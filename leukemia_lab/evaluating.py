@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import yaml
 
+from leukemia_lab.classical_runs import predict_classical
 from leukemia_lab.data.splits import Split, check_split, read_split
 from leukemia_lab.device import resolve_device
-from leukemia_lab.errors import RunError
+from leukemia_lab.errors import ConfigError, RunError
 from leukemia_lab.estimators.checkpoints import OBJECTIVE
-from leukemia_lab.estimators.fit import load_model, predict
 from leukemia_lab.evaluation.figures import confusion_figure
 from leukemia_lab.evaluation.metrics import confusion, metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, read_predictions, write_predictions
 from leukemia_lab.evaluation.tables import metrics_table
 from leukemia_lab.experiment import Cells, data_module, read_cells
 from leukemia_lab.identity import run_identity
+from leukemia_lab.net_runs import predict_net
 from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import RunFolder
-from leukemia_lab.schema import EvaluateSettings, TrainSettings
+from leukemia_lab.schema import ClassicalModel, EvaluateSettings, TrainSettings
 
 TEST, TEST_SEEN = "test", "TEST SEEN"
 
@@ -41,29 +44,45 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
             )
         document = _evaluate(settings, folder)
     RESULTS.print(metrics_table(document, ["val", TEST]))
+    if settings.test_time != "none":
+        RESULTS.print(f"val and test: {settings.test_time} averaging at test time")
     RESULTS.print(f"test part opened {folder.record['test_looks']} time(s) by this run")
     RESULTS.print(f"run folder: {folder.path}", markup=False, soft_wrap=True)
     return document
 
 
 def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
-    trained = _trained_settings(settings, folder)
-    cells = _same_cells(trained, folder)
+    trained = trained_settings(folder, settings.data_root)
+    if settings.test_time != "none" and isinstance(trained.model, ClassicalModel):
+        raise ConfigError(
+            f"test_time={settings.test_time}: {trained.model.name} is no neural net; leave test_time out"
+        )
+    cells = trained_cells(trained, folder)
     if not (cells.split.table["part"] == TEST).any():
         raise RunError(f"{folder.path}: its split has no test part")
     _require_seen_parts(folder)
     folder.count_test_look()  # before anything of it is seen
     device = resolve_device(settings.accelerator, "accelerator")
     data = data_module(trained, cells, device, settings.batch_size)
-    model = load_model(folder.path / folder.record["best_checkpoint"])
-    fp16_on_cpu = trained.trainer.precision == "16-mixed" and device.type == "cpu"
-    precision = "32-true" if fp16_on_cpu else trained.trainer.precision
-    logits = predict(model, data, TEST, precision=precision, deterministic=trained.trainer.deterministic)
-    rows = cells.split.table[cells.split.table["part"] == TEST]
     class_names = tuple(folder.record["class_names"])
-    opened = predictions_table(rows, logits, class_names, run_id=folder.record["identity"])
-    write_predictions(opened, folder.path / record.PREDICTIONS)
+    parts = _parts(settings, folder)
+    folder.update(test_time=None)  # not known, should this be cut off half-way
+    for part in parts:
+        logits: npt.NDArray[Any]
+        if isinstance(trained.model, ClassicalModel):
+            logits = predict_classical(trained, cells, folder, data, part)
+        else:
+            logits = predict_net(trained, folder, data, part, settings.test_time)
+        rows = cells.split.table[cells.split.table["part"] == part]
+        predicted = predictions_table(rows, logits, class_names, run_id=folder.record["identity"])
+        write_predictions(predicted, folder.path / record.PREDICTIONS)
+    folder.update(test_time=settings.test_time)
     return _write_results(folder, class_names)
+
+
+def _parts(settings: EvaluateSettings, folder: RunFolder) -> tuple[str, ...]:
+    """The parts to predict: val anew too where it was predicted in another way, so that the two columns compare."""
+    return (TEST,) if folder.record.get("test_time", "none") == settings.test_time else ("val", TEST)
 
 
 def _require_seen_parts(folder: RunFolder) -> None:
@@ -78,7 +97,8 @@ def _require_seen_parts(folder: RunFolder) -> None:
         )
 
 
-def _trained_settings(settings: EvaluateSettings, folder: RunFolder) -> TrainSettings:
+def trained_settings(folder: RunFolder, data_root: Path | None) -> TrainSettings:
+    """The settings that a run was trained with, its data at `data_root` where that is given; RunError if unreadable."""
     path = folder.path / record.CONFIG
     try:
         trained = TrainSettings.model_validate_json(
@@ -88,16 +108,14 @@ def _trained_settings(settings: EvaluateSettings, folder: RunFolder) -> TrainSet
         raise RunError(
             f"{path} cannot be read ({error}): it was changed, or made by another version"
         ) from error
-    if settings.data_root is None:
+    if data_root is None:
         return trained
-    if not settings.data_root.is_dir():
-        raise RunError(
-            f"data_root={settings.data_root} does not exist; give the folder where the images are now"
-        )
-    return trained.model_copy(update={"data": trained.data.model_copy(update={"root": settings.data_root})})
+    if not data_root.is_dir():
+        raise RunError(f"data_root={data_root} does not exist; give the folder where the images are now")
+    return trained.model_copy(update={"data": trained.data.model_copy(update={"root": data_root})})
 
 
-def _same_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
+def trained_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
     """The run's cells as they are on disk now, with the split that it was trained on."""
     index = read_cells(trained)
     if index.fingerprint != folder.record["data_fingerprint"]:
@@ -110,7 +128,8 @@ def _same_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
         raise RunError(
             f"{folder.path}: split.parquet is not the one it was trained on: train it again with force=true"
         )
-    if run_identity(trained, index.fingerprint, split.hash) != folder.record["identity"]:
+    weights = folder.record["weights_hash"]
+    if run_identity(trained, index.fingerprint, split.hash, weights) != folder.record["identity"]:
         raise RunError(
             f"{folder.path}: config.yaml is not the one it was trained with, or leukemia_lab prepares cells in "
             "another way now: train it again with force=true"
@@ -124,6 +143,7 @@ def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str,
     looks = folder.record["test_looks"]
     stamps = [*_stamps(folder), *([f"{TEST_SEEN} {looks} TIMES"] if looks > 1 else [])]
     document = metrics_document(predictions, class_names, folder.record["positive"], stamps, OBJECTIVE)
+    document["test_time"] = folder.record["test_time"]
     matrix = confusion(predictions[predictions["part"] == TEST], class_names)
     figure = confusion_figure(matrix, class_names, "test" + "".join(f" [{stamp}]" for stamp in stamps))
     figure.savefig(folder.path / record.FIGURES / "confusion_test.png")

@@ -17,11 +17,16 @@ from leukemia_lab.data.splits import PARTS, Protocol, Split, check_split, make_s
 from leukemia_lab.data.synthetic import SyntheticSpec
 from leukemia_lab.data.twins import merge_twins, merged_groups
 from leukemia_lab.device import resolve_device, resolve_precision
+from leukemia_lab.errors import ConfigError
 from leukemia_lab.estimators.neural import input_pipeline
+from leukemia_lab.initial_weights import pretrained_constants
 from leukemia_lab.ops.pipeline import channel_statistics
 from leukemia_lab.progress import CONSOLE
-from leukemia_lab.schema import CnmcData, FolderData, SyntheticData, TrainSettings
+from leukemia_lab.schema import CnmcData, FolderData, NetModel, Pipeline, SyntheticData, TrainSettings
+from leukemia_lab.targets import build
 
+RGB_MODES = ("none", "sharpen")  # of the LoG: what comes out is still an RGB image
+SEEN_PARTS = ("train", "val")  # what training sees
 STATISTICS_CELLS = 2048  # training cells, evenly spaced, that mean and SD are estimated from
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -35,8 +40,21 @@ class Cells:
     stamps: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What came of training: logits [n, K] of the training and validation parts, and fields of the run's record."""
+
+    logits: dict[str, npt.NDArray[Any]]
+    best_epoch: int
+    record: dict[str, Any]
+
+
 def resolve_auto(settings: TrainSettings) -> TrainSettings:
-    """`settings` with every `auto` replaced by what it stands for on this machine."""
+    """`settings` with every `auto` replaced by what it stands for with this model, on this machine.
+
+    Raises:
+        ConfigError: two settings exclude each other.
+    """
     device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
     trainer = settings.trainer.model_copy(
         update={
@@ -45,11 +63,55 @@ def resolve_auto(settings: TrainSettings) -> TrainSettings:
             "precision": resolve_precision(settings.trainer.precision, device),
         }
     )
-    size = settings.pipeline.image_size
-    pipeline = settings.pipeline.model_copy(
-        update={"image_size": settings.model.image_size if size == "auto" else size}
+    lr = settings.optim.lr
+    if lr == "auto" and isinstance(settings.model, NetModel):
+        lr = settings.model.lr
+    resolved = settings.model_copy(
+        update={
+            "trainer": trainer,
+            "pipeline": _resolved_pipeline(settings),
+            "optim": settings.optim.model_copy(update={"lr": lr}),
+        }
     )
-    return settings.model_copy(update={"trainer": trainer, "pipeline": pipeline})
+    _check_combination(resolved)
+    return resolved
+
+
+def _resolved_pipeline(settings: TrainSettings) -> Pipeline:
+    """The pipeline with the model's own size and filter where these are `auto`."""
+    pipeline, model = settings.pipeline, settings.model
+    size = model.image_size if pipeline.image_size == "auto" else pipeline.image_size
+    mode = model.log_mode if pipeline.log.mode == "auto" else pipeline.log.mode
+    normalise = pipeline.normalise
+    if normalise == "auto":
+        has_constants = model.loads_weights and model.weights_node is not None and mode in RGB_MODES
+        normalise = "pretrained" if has_constants else "train"
+    log = pipeline.log.model_copy(update={"mode": mode})
+    return pipeline.model_copy(update={"image_size": size, "log": log, "normalise": normalise})
+
+
+def _check_combination(settings: TrainSettings) -> None:
+    pipeline, trainer = settings.pipeline, settings.trainer
+    if pipeline.normalise in ("imagenet", "pretrained") and pipeline.log.mode not in RGB_MODES:
+        raise ConfigError(
+            f"pipeline.normalise={pipeline.normalise} holds for RGB images, not for log.mode={pipeline.log.mode}: "
+            "set pipeline.normalise=train"
+        )
+    if pipeline.normalise == "pretrained" and settings.model.weights_node is None:
+        raise ConfigError(
+            f"pipeline.normalise=pretrained: {settings.model.name} has no ImageNet weights with constants; "
+            "set pipeline.normalise=train"
+        )
+    if settings.augment.on_host is not None and trainer.resident is True:
+        raise ConfigError(
+            f"trainer.resident=true: augment={settings.augment.name} works on the host, cell by cell; set "
+            "trainer.resident=auto, or a policy on the device (augment=strong)"
+        )
+    if settings.optim.ema_decay is not None and trainer.precision == "bf16-true":
+        raise ConfigError(
+            "optim.ema_decay: bfloat16 has too few digits for a moving average of weights; set "
+            "trainer.precision=bf16-mixed, or optim.ema_decay=null"
+        )
 
 
 def prepare_cells(settings: TrainSettings) -> Cells:
@@ -113,6 +175,7 @@ def data_module(
     images = decoded_images(cells.index, size, cache_folder())
     wanted = settings.trainer.resident
     resident = fits_on_device(images.nbytes, device) if wanted == "auto" else wanted and device.type == "cuda"
+    on_host = settings.augment.on_host
     return CellDataModule(
         images,
         label_indices(cells.index),
@@ -121,8 +184,16 @@ def data_module(
         seed=settings.seed,
         num_workers=settings.trainer.num_workers,
         device=device,
-        resident=resident,
+        resident=resident and on_host is None,
+        oversample=settings.balance.oversample,
+        host_policy=None if on_host is None else build(on_host),
     )
+
+
+def training_data(settings: TrainSettings, cells: Cells) -> CellDataModule:
+    """The loaders as training has them."""
+    device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
+    return data_module(settings, cells, device, settings.trainer.batch_size)
 
 
 def label_indices(index: CellIndex) -> npt.NDArray[np.int64]:
@@ -147,6 +218,8 @@ def normalisation(
     """Mean and SD of each channel that the pipeline gives out, from the training part alone where estimated."""
     if settings.pipeline.normalise == "none":
         return None, None
+    if settings.pipeline.normalise == "pretrained":
+        return pretrained_constants(settings.model)
     pipeline = input_pipeline(settings.pipeline.log.model_dump(), None, None, None).to(data.device)
     if settings.pipeline.normalise == "train":
         loader = data.loader("train", limit=STATISTICS_CELLS)

@@ -6,10 +6,11 @@ from typing import Any
 
 from leukemia_lab.data.images import RESIZE_METHOD
 from leukemia_lab.hashing import content_hash
-from leukemia_lab.schema import TrainSettings
+from leukemia_lab.schema import ClassicalModel, TrainSettings
 
 PIPELINE_VERSION = 1  # raise it when the input pipeline or the training loop gives other numbers
 WITHOUT_EFFECT = {"": ("force",), "data": ("root", "bad_files"), "trainer": ("num_workers", "resident")}
+OF_NETS_ALONE = ("optim", "trainer", "augment", "balance")  # nodes that no classical baseline uses
 
 
 def identity_settings(settings: TrainSettings) -> dict[str, Any]:
@@ -18,17 +19,18 @@ def identity_settings(settings: TrainSettings) -> dict[str, Any]:
     for node, keys in WITHOUT_EFFECT.items():
         for key in keys:
             (values[node] if node else values).pop(key, None)
-    model, pipeline = values["model"], values["pipeline"]
-    del model["lr"]  # optim.lr has taken it, or another value
-    model_size = model.pop("image_size")
-    if pipeline["image_size"] == "auto":
-        pipeline["image_size"] = model_size
-    pipeline["log"] = _log_in_effect(pipeline["log"])
+    _take_models_own(values)
+    values["pipeline"]["log"] = _log_in_effect(values["pipeline"]["log"])
+    values["model"] = _model_in_effect(values["model"], settings)
+    if isinstance(settings.model, ClassicalModel):
+        _leave_out_training(values, settings)
     return values
 
 
-def run_identity(settings: TrainSettings, data_fingerprint: str, split_hash: str) -> str:
-    """The hash that names a run."""
+def run_identity(
+    settings: TrainSettings, data_fingerprint: str, split_hash: str, weights_hash: str | None
+) -> str:
+    """The hash that names a run; `weights_hash` is that of the file that `model.weights_path` names."""
     return content_hash(
         {
             "settings": identity_settings(settings),
@@ -36,6 +38,7 @@ def run_identity(settings: TrainSettings, data_fingerprint: str, split_hash: str
             "split_hash": split_hash,
             "resize": RESIZE_METHOD,
             "pipeline": PIPELINE_VERSION,
+            **({} if weights_hash is None else {"weights": weights_hash}),
         }
     )
 
@@ -43,8 +46,53 @@ def run_identity(settings: TrainSettings, data_fingerprint: str, split_hash: str
 def sweep_identity(jobs: list[TrainSettings]) -> str:
     """The hash that names a sweep: its jobs, however they were written down, and where its data are."""
     return content_hash(
-        {"jobs": sorted(content_hash(identity_settings(job) | {"root": job.data.root}) for job in jobs)}
+        {
+            "jobs": sorted(
+                content_hash(
+                    identity_settings(job) | {"root": job.data.root, "weights_path": job.model.weights_path}
+                )
+                for job in jobs
+            )
+        }
     )
+
+
+def _take_models_own(values: dict[str, Any]) -> None:
+    """Put the model's own size, filter and learning rate in the place of `auto`; in the model they count no more."""
+    model, pipeline, optim = values["model"], values["pipeline"], values["optim"]
+    own = [
+        (pipeline, "image_size", model.pop("image_size")),
+        (pipeline["log"], "mode", model.pop("log_mode")),
+    ]
+    own.append((optim, "lr", model.pop("lr", "auto")))
+    for node, key, value in own:
+        if node[key] == "auto":
+            node[key] = value
+
+
+def _model_in_effect(model: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
+    """The model without the keys that it does not use; a file of weights counts by its content, not by its path."""
+    del model["weights_path"], model["pretrained"]
+    owner = model["features"] if isinstance(settings.model, ClassicalModel) else model
+    if not settings.model.loads_weights and settings.pipeline.normalise != "pretrained":
+        owner.pop("weights", None)  # with the weights goes what says where they come from
+    for key in ("image_size", "log_mode"):
+        model.get("features", {}).pop(key, None)  # the pipeline's count
+    if model.get("freeze") == "none":
+        del model["thaw_every"]
+    return model
+
+
+def _leave_out_training(values: dict[str, Any], settings: TrainSettings) -> None:
+    """Of the settings that train a net, a classical baseline uses the precision in which its features are computed."""
+    kind = values["model"]["features"]["kind"]
+    trainer = values["trainer"]
+    for node in OF_NETS_ALONE:
+        del values[node]
+    if kind == "net":
+        values["trainer"] = {key: trainer[key] for key in ("accelerator", "precision")}
+    if kind == "morphology":  # measured on the raw pixels
+        values["pipeline"] = {"image_size": values["pipeline"]["image_size"]}
 
 
 def _log_in_effect(log: dict[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_an_image_size_that_vgg13_cannot_take(tree: Path, capsys: pytest.Capture
 
 def test_imagenet_constants_do_not_fit_the_log(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = command(tree, "pipeline.log.mode=replace", "pipeline.normalise=imagenet")
-    fails_with(capsys, arguments, "pipeline: normalise=imagenet holds for RGB", "pipeline.normalise=train")
+    fails_with(capsys, arguments, "pipeline.normalise=imagenet holds for RGB", "pipeline.normalise=train")
 
 
 @pytest.mark.parametrize("mode", ["replace", "append", "sharpen"])

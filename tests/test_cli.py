@@ -35,7 +35,15 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
         ("leukemia-lab completion ", ["bash", "zsh", "fish"]),
         ("leukemia-lab ev", ["evaluate"]),
         ("leukemia-lab nothing model=", []),
-        ("leukemia-lab train model=", ["model=simple_cnn", "model=vgg13"]),
+        (
+            "leukemia-lab train model=vgg1",
+            [
+                "model=vgg13",
+                "model=vgg16",
+                *(f"model=vgg16_{rest}" for rest in ("frozen", "knn", "rf", "svm")),
+                "model=vgg19",
+            ],
+        ),
         ("leukemia-lab train -m model=vgg13 model.net.h", ["model.net.hidden="]),
         ("leukemia-lab evaluate acc", ["accelerator="]),
     ],
@@ -52,7 +60,7 @@ def test_completion_after_a_finished_word_offers_groups_and_keys() -> None:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
 @pytest.mark.skipif(not SCRIPT.exists(), reason="the package is not installed, so there is no console script")
 def test_bash_completes_with_the_printed_script() -> None:
-    typed = "leukemia-lab train model=v"
+    typed = "leukemia-lab train model=simp"
     session = (
         f'eval "$(leukemia-lab completion bash)"; COMP_LINE="{typed}" COMP_POINT={len(typed)} _leukemia_lab; '
         'echo "${COMPREPLY[@]}"'
@@ -64,7 +72,7 @@ def test_bash_completes_with_the_printed_script() -> None:
         check=True,
         env={"PATH": f"{SCRIPT.parent}:/usr/bin:/bin"},
     )
-    assert done.stdout.split() == ["model=vgg13"]
+    assert done.stdout.split() == ["model=simple_cnn"]
 
 
 def modules_after(code: str) -> set[str]:

@@ -192,7 +192,7 @@ def test_a_look_counts_also_where_evaluating_fails(run: Path, monkeypatch: pytes
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug after the test part was opened")
 
-    monkeypatch.setattr("leukemia_lab.evaluating.predict", broken)
+    monkeypatch.setattr("leukemia_lab.net_runs.predict", broken)
     assert evaluate.main([f"run={run}"]) == SOME_FAILED
     assert record_of(run)["test_looks"] == 1
 
@@ -224,7 +224,7 @@ def test_an_unforeseen_failure_is_recorded_with_its_traceback(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("leukemia_lab.training.fit", broken)
+    monkeypatch.setattr("leukemia_lab.net_runs.fit", broken)
     assert train.main([*tiny, "hydra.run.dir=broken"]) == SOME_FAILED
     assert "Unexpected RuntimeError: a bug" in capsys.readouterr().err
     about = record_of(elsewhere / "broken")

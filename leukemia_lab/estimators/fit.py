@@ -22,7 +22,7 @@ from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.callbacks import TrainingProgress
 from leukemia_lab.estimators.checkpoints import BEST, LAST, checkpointing, early_stopping
 from leukemia_lab.estimators.interruption import StopRequest, interruptible
-from leukemia_lab.estimators.neural import CellClassifier
+from leukemia_lab.estimators.neural import CellClassifier, Output
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,25 @@ def load_model(checkpoint: Path) -> CellClassifier:
 
 
 def predict(
-    model: CellClassifier, data: CellDataModule, part: str, *, precision: str, deterministic: bool
+    model: CellClassifier,
+    data: CellDataModule,
+    part: str,
+    *,
+    output: Output,
+    precision: str,
+    deterministic: bool,
 ) -> npt.NDArray[np.float32]:
-    """Logits float32 [n, K] of the cells of `part`, in the order of the data module's rows, no augmentation."""
+    """`output` float32 [n, K] or [n, D] of the cells of `part`, in the order of the data module's rows, unaugmented."""
     request = StopRequest()
     trainer = _trainer(data, precision, deterministic, logger=False, callbacks=[request])
+    model.output = output
     with _quiet(), interruptible(request):
         batches: Any = trainer.predict(model, dataloaders=data.loader(part), return_predictions=True)
     rows = torch.cat([cells.cpu() for cells, _ in batches])
     if not torch.equal(rows, data.rows[part].cpu()):
         raise RunError(f"predictions of part {part} do not cover each cell once and in order")
-    logits: npt.NDArray[np.float32] = torch.cat([logits.cpu() for _, logits in batches]).numpy()
-    return logits
+    values: npt.NDArray[np.float32] = torch.cat([values.cpu() for _, values in batches]).numpy()
+    return values
 
 
 def _trainer(data: CellDataModule, precision: Any, deterministic: bool, **arguments: Any) -> Trainer:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -17,18 +18,30 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from leukemia_lab.data.datamodule import CellBatch
 from leukemia_lab.errors import TrainingError
+from leukemia_lab.estimators.averaging import move_average
 from leukemia_lab.estimators.epoch_metrics import EpochMetrics
+from leukemia_lab.estimators.losses import classification_loss
+from leukemia_lab.estimators.stages import parameter_groups
+from leukemia_lab.nets.stages import eval_frozen, frozen_stages, set_frozen
+from leukemia_lab.nets.weights import load_into
+from leukemia_lab.ops.augment import DIHEDRAL_ELEMENTS, dihedral
 from leukemia_lab.ops.log_filter import LogFilter
 from leukemia_lab.ops.pipeline import InputPipeline
 from leukemia_lab.targets import build
+
+SMALLEST_PROBABILITY = 1e-12  # of an averaged prediction, before its logarithm
+Output = Literal["logits", "dihedral", "features"]  # of `predict_step`
 
 
 class CellClassifier(LightningModule):
     """A net, its input pipeline and how it is trained.
 
     All arguments are names and numbers, kept as hyper-parameters, so that a checkpoint loads with
-    `weights_only=True`. `net`, `augment` and `optim["optimizer"]` are `_target_` nodes.
+    `weights_only=True`. `net`, `augment` and `optim["optimizer"]` are `_target_` nodes. `freeze` and `thaw_every`
+    say which stages learn (leukemia_lab.nets.stages); `class_weights` [K] and `focal_gamma` weigh the loss.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -41,16 +54,27 @@ class CellClassifier(LightningModule):
         augment: dict[str, Any] | None,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
+        freeze: str,
+        thaw_every: int | None,
+        class_weights: Sequence[float] | None,
+        focal_gamma: float | None,
         optim: dict[str, Any],
         seed: int,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.optim, self.seed = optim, seed
+        self.freeze_up_to, self.thaw_every, self.focal_gamma = freeze, thaw_every, focal_gamma
+        self.output: Output = "logits"
         self.pipeline = input_pipeline(log, augment, mean, std)
         self.net: nn.Module = build(
             net, in_channels=self.pipeline.out_channels, n_classes=len(class_names), image_size=image_size
         ).to(memory_format=torch.channels_last)
+        self.average = None if optim["ema_decay"] is None else copy.deepcopy(self.net).requires_grad_(False)
+        self.frozen: list[str] = []
+        self._freeze(epoch=0)
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
         index = None if positive is None else list(class_names).index(positive)
         self.metrics = nn.ModuleDict(
             {f"{part}_part": EpochMetrics(len(class_names), index) for part in ("val",)}
@@ -58,16 +82,34 @@ class CellClassifier(LightningModule):
         self._loss_sum: dict[str, Tensor] = {}
         self._n_cells: dict[str, int] = {}
 
+    @property
+    def evaluated_net(self) -> nn.Module:
+        """The net that validation and prediction use: the moving average where there is one."""
+        return self.net if self.average is None else self.average
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits float32 [B, K] of `inputs` float32 [B, C, H, W] as the pipeline makes them."""
-        logits: Tensor = self.net(inputs.to(next(self.net.parameters()).dtype))
+        net = self.net if self.training else self.evaluated_net
+        logits: Tensor = net(inputs.to(next(net.parameters()).dtype))
         return logits.float()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, in which frozen stages stay in evaluation mode: no dropout, no moving statistics."""
+        super().train(mode)
+        if mode:
+            eval_frozen(self.net, self.frozen)
+        return self
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> list[str]:
+        """Start from these weights of the net instead of random ones; returns what was not taken over."""
+        notes = load_into(self.net, weights)
+        if self.average is not None:
+            self.average.load_state_dict(self.net.state_dict())
+        return notes
 
     def on_after_batch_transfer(self, batch: CellBatch, dataloader_idx: int) -> CellBatch:
         """Run the input pipeline on the device, with augmentation in training only."""
-        batch["inputs"] = self.pipeline(
-            batch["image"], batch["cell"], self.seed, self.current_epoch, augment=bool(self.trainer.training)
-        )
+        batch["inputs"] = self._piped(batch, batch["image"], augment=bool(self.trainer.training))
         return batch
 
     def on_train_batch_start(self, batch: CellBatch, batch_idx: int) -> None:
@@ -80,13 +122,25 @@ class CellClassifier(LightningModule):
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002 (a user's own code may draw from the global generator)
             torch.manual_seed(seed)
+            self._freeze(self.current_epoch)
 
     def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch."""
+        """The loss of one batch."""
         logits = self(batch["inputs"])
-        loss = functional.cross_entropy(logits, batch["label"], label_smoothing=self.optim["label_smoothing"])
+        loss = classification_loss(
+            logits,
+            batch["label"],
+            class_weights=self.class_weights,
+            focal_gamma=self.focal_gamma,
+            label_smoothing=self.optim["label_smoothing"],
+        )
         self._add_loss("train", loss.detach(), len(logits))
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: CellBatch, batch_idx: int) -> None:
+        """Move the average of the weights, where there is one, after the optimiser's step."""
+        if self.average is not None:
+            move_average(self.average, self.net, self.optim["ema_decay"], self.global_step - 1)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss and the learning rate; stop where the loss is no number."""
@@ -113,14 +167,43 @@ class CellClassifier(LightningModule):
         metrics.reset()
 
     def predict_step(self, batch: CellBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Rows int64 [B] and logits float32 [B, K]."""
-        return batch["cell"], self(batch["inputs"])
+        """Rows int64 [B], and what `output` names: logits float32 [B, K], the same averaged, or features [B, D].
+
+        `dihedral` gives the logarithm of the mean probability over the eight symmetries of each cell.
+        """
+        if self.output == "features":
+            return batch["cell"], self._features(batch["inputs"])
+        if self.output == "logits":
+            return batch["cell"], self(batch["inputs"])
+        probabilities = torch.stack([self(inputs).softmax(dim=1) for inputs in self._symmetries(batch)])
+        return batch["cell"], probabilities.mean(dim=0).clamp_min(SMALLEST_PROBABILITY).log()
+
+    def _symmetries(self, batch: CellBatch) -> Iterator[Tensor]:
+        for element in range(DIHEDRAL_ELEMENTS):
+            turned = dihedral(batch["image"], torch.full_like(batch["cell"], element))
+            yield self._piped(batch, turned, augment=False)
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        net: Any = self.evaluated_net
+        features: Tensor = net.forward_features(inputs.to(next(net.parameters()).dtype))
+        return features.float()
+
+    def _piped(self, batch: CellBatch, images: Tensor, *, augment: bool) -> Tensor:
+        inputs: Tensor = self.pipeline(images, batch["draw"], self.seed, self.current_epoch, augment=augment)
+        return inputs
+
+    def _freeze(self, epoch: int) -> None:
+        frozen = frozen_stages(self.net, self.freeze_up_to, epoch, self.thaw_every)
+        if frozen != self.frozen:
+            self.frozen = frozen
+            set_frozen(self.net, frozen)
+            self.train(self.training)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and a learning rate that warms up linearly, then stays or falls as a cosine to zero."""
         optimizer = build(
             self.optim["optimizer"],
-            params=[weight for weight in self.parameters() if weight.requires_grad],
+            params=parameter_groups(self.net, self.optim["lr"], self.optim["stage_decay"]),
             lr=self.optim["lr"],
             weight_decay=self.optim["weight_decay"],
         )

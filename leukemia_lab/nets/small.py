@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from leukemia_lab.errors import ConfigError
+from leukemia_lab.nets.image_size import check_image_size
+from leukemia_lab.nets.stages import HEAD, Stages, cut_after
 from leukemia_lab.schema import Fraction
 
 MIN_IMAGE_SIZE = 32
@@ -37,6 +38,10 @@ class SimpleCNN(nn.Module):
         logits: Tensor = self.head(self.dropout(self.forward_features(images)))
         return logits
 
+    def stages(self) -> Stages:
+        """`block1` to `block3`, `head`."""
+        return cut_after(self.features, nn.ReLU) | {HEAD: [self.head]}
+
 
 def _block(in_channels: int, width: int) -> tuple[nn.Module, ...]:
     convolution = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
@@ -54,9 +59,5 @@ def simple_cnn(
     Raises:
         ConfigError: the images are smaller than 32 px.
     """
-    if image_size < MIN_IMAGE_SIZE:
-        raise ConfigError(
-            f"SimpleCNN needs images of {MIN_IMAGE_SIZE} px or more: got {image_size}. "
-            f"Set model.image_size (or pipeline.image_size) to {MIN_IMAGE_SIZE} or more."
-        )
+    check_image_size("SimpleCNN", image_size, MIN_IMAGE_SIZE)
     return SimpleCNN(in_channels, n_classes, width, dropout)

@@ -6,6 +6,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from leukemia_lab.errors import ConfigError
+from leukemia_lab.nets.stages import HEAD, Stages, cut_after
 from leukemia_lab.schema import Fraction
 
 BLOCK_WIDTHS = (64, 128, 256, 512, 512)
@@ -55,6 +56,11 @@ class VGG13(nn.Module):
         """Images [B, C, S, S] to logits [B, K]."""
         logits: Tensor = self.head(self.forward_features(images))
         return logits
+
+    def stages(self) -> Stages:
+        """`block1` to `block5`, `hidden`, `head`."""
+        blocks = cut_after(self.features, (nn.MaxPool2d, nn.AvgPool2d))
+        return blocks | {"hidden": [self.hidden], HEAD: [self.head]}
 
 
 def _convolution(in_channels: int, width: int, batch_norm: bool) -> list[nn.Module]:

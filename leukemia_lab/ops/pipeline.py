@@ -16,7 +16,7 @@ IN_CHANNELS = 3
 class InputPipeline(Float32Module):
     """uint8 batch, augmentation (training only), float in 0-1, LoG, normalisation (x - mean) / std.
 
-    Always float32 and outside autocast, whatever the module is converted to. `augment(images, cell, seed,
+    Always float32 and outside autocast, whatever the module is converted to. `augment(images, draw, seed,
     epoch)` sees the uint8 batch and returns grey levels 0-255 of any dtype; None leaves the batch as it is.
     `mean` and `std` have one value for each output channel, or both are None (no normalisation); they are
     part of the state dict, so that a checkpoint carries its own.
@@ -73,29 +73,29 @@ class InputPipeline(Float32Module):
             output: Tensor = self.log(_unit(images))
         return output
 
-    def augmented(self, images: Tensor, cell: Tensor, seed: int, epoch: int) -> Tensor:
-        """The augmentation of uint8 `images` [B, 3, H, W] of cells `cell` (int64 [B]), grey levels 0-255."""
+    def augmented(self, images: Tensor, draw: Tensor, seed: int, epoch: int) -> Tensor:
+        """The augmentation of uint8 `images` [B, 3, H, W] of cells `draw` (int64 [B]), grey levels 0-255."""
         if self.augment is None:
             return images
         with torch.autocast(images.device.type, enabled=False):
-            output: Tensor = self.augment(images, cell, seed, epoch)
+            output: Tensor = self.augment(images, draw, seed, epoch)
         return output
 
-    def forward(self, images: Tensor, cell: Tensor, seed: int, epoch: int, augment: bool) -> Tensor:
-        """uint8 [B, 3, H, W] of any strides, `cell` int64 [B]; float32 [B, out_channels, H, W] channels_last.
+    def forward(self, images: Tensor, draw: Tensor, seed: int, epoch: int, augment: bool) -> Tensor:
+        """uint8 [B, 3, H, W] of any strides, `draw` int64 [B]; float32 [B, out_channels, H, W] channels_last.
 
-        `cell`, `seed` and `epoch` determine the augmentation and matter only where `augment` is true.
+        `draw`, `seed` and `epoch` determine the augmentation and matter only where `augment` is true.
 
         Raises:
             DataError: the batch is not uint8 with three channels.
         """
         _check_batch(images)
         if augment:
-            images = self.augmented(images, cell, seed, epoch)
+            images = self.augmented(images, draw, seed, epoch)
         normalised = (self.filtered(images) - self.mean) / self.std
         return normalised.contiguous(memory_format=torch.channels_last)
 
-    def stages(self, images: Tensor, cell: Tensor, seed: int, epoch: int) -> dict[str, Tensor]:
+    def stages(self, images: Tensor, draw: Tensor, seed: int, epoch: int) -> dict[str, Tensor]:
         """The same cells `raw`, `filtered` and `augmented`: three float32 [B, 3, H, W] in 0-1, for pictures.
 
         A LoG has both signs: it is shown around mid-grey, each image scaled by its largest magnitude.
@@ -107,7 +107,7 @@ class InputPipeline(Float32Module):
                 filtered.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
             )
             filtered = 0.5 + 0.5 * filtered / largest
-        augmented = _unit(self.augmented(images, cell, seed, epoch))
+        augmented = _unit(self.augmented(images, draw, seed, epoch))
         return {"raw": _unit(images), "filtered": filtered.clamp(0, 1), "augmented": augmented}
 
 

@@ -35,7 +35,11 @@ LIBRARIES = (
     "kornia",
     "hydra-core",
     "numpy",
+    "albumentations",
     "scikit-learn",
+    "scikit-learn-intelex",
+    "scikit-image",
+    "timm",
     "pandas",
     "pillow",
 )

@@ -29,6 +29,8 @@ OPTIM: dict[str, Any] = {
     "schedule": "cosine",
     "warmup_epochs": 1,
     "label_smoothing": 0.0,
+    "stage_decay": 1.0,
+    "ema_decay": None,
     "optimizer": {"_target_": "torch.optim.AdamW", "betas": [0.9, 0.999]},
 }
 
@@ -44,6 +46,10 @@ def a_model(seed: int = 0, **changes: Any) -> CellClassifier:
         "augment": {"_target_": "leukemia_lab.ops.augment.Dihedral"},
         "mean": None,
         "std": None,
+        "freeze": "none",
+        "thaw_every": None,
+        "class_weights": None,
+        "focal_gamma": None,
         "optim": OPTIM,
         "seed": seed,
     }
@@ -62,6 +68,8 @@ def some_data(n_cells: int = 40, batch_size: int = 8, **changes: Any) -> CellDat
         "num_workers": 0,
         "device": torch.device("cpu"),
         "resident": False,
+        "oversample": False,
+        "host_policy": None,
     }
     parts = {"train": rows[: n_cells // 2], "val": rows[n_cells // 2 :]}
     return CellDataModule(images, labels, parts, **(arguments | changes))

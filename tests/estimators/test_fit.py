@@ -95,7 +95,7 @@ def test_prediction_and_validation_never_augment(tmp_path: Path, monkeypatch: py
     )
     fitted(tmp_path, model, data, max_epochs=1)
     assert augmented == [True] * 3
-    predict(model, data, "val", precision="32-true", deterministic=True)
+    predict(model, data, "val", output="logits", precision="32-true", deterministic=True)
     assert len(augmented) == 3
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_models import NET, a_model, fitted, some_data
 
-from leukemia_lab.data.datamodule import EpochBatches, fits_on_device
+from leukemia_lab.data.datamodule import fits_on_device
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.checkpoints import BEST
 from leukemia_lab.estimators.epoch_metrics import EpochMetrics
@@ -23,7 +23,7 @@ def test_epoch_metrics_equal_the_final_ones(tmp_path: Path) -> None:
     model = a_model()
     fitted(tmp_path, model, data, max_epochs=1)
     best = load_model(tmp_path / "checkpoints" / BEST)
-    logits = predict(best, data, "val", precision="32-true", deterministic=True)
+    logits = predict(best, data, "val", output="logits", precision="32-true", deterministic=True)
     import pandas as pd
 
     labels = [("ALL", "HEM")[label] for label in data.cells.labels[data.rows["val"]]]
@@ -50,20 +50,6 @@ def test_a_missing_or_foreign_checkpoint_is_a_clear_error(tmp_path: Path) -> Non
     (tmp_path / "foreign.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(RunError, match="cannot be loaded"):
         load_model(tmp_path / "foreign.ckpt")
-
-
-def test_batches_deal_every_row_once_and_nearly_evenly() -> None:
-    rows = torch.arange(101)
-    batches = EpochBatches(rows, batch_size=25, seed=0)
-    dealt = list(batches)
-    assert len(batches) == len(dealt) == 5
-    assert {len(batch) for batch in dealt} == {20, 21}
-    assert torch.equal(torch.cat(dealt).sort().values, rows)
-    batches.set_epoch(1)
-    assert not torch.equal(torch.cat(list(batches)), torch.cat(dealt))
-    batches.set_epoch(0)
-    assert torch.equal(torch.cat(list(batches)), torch.cat(dealt))
-    assert torch.equal(torch.cat(list(EpochBatches(rows, 25, None))), rows)
 
 
 def test_workers_give_the_same_batches() -> None:

@@ -123,6 +123,28 @@ def test_vgg13_has_the_papers_layers() -> None:
     }
 
 
+def test_vgg13_has_ten_convolutions_and_three_fully_connected_layers() -> None:
+    """ "The customized VGG13 architecture has ten convolutional layers and three fully linked layers. ... 13 layers,
+    each of which possesses adjustable parameters"; the image "decreased to half" by the pooling after each block."""
+    net = vgg13(3, 2, 128, hidden=64, dropout=0.5, batch_norm=False)
+    layers = [type(module).__name__ for module in net.modules() if module._parameters]
+    assert layers == ["Conv2d"] * 10 + ["Linear"] * 3
+    maps, shapes = torch.zeros(1, 3, 128, 128), []
+    for layer in net.features:
+        maps = layer(maps)
+        if isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
+            shapes.append(tuple(maps.shape[1:]))
+    assert shapes == [(64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8), (512, 4, 4)]
+    assert [type(layer).__name__ for layer in net.hidden] == ["Flatten", *["Linear", "ReLU", "Dropout"] * 2]
+
+
+def test_vgg13_of_the_configuration_has_59_7_million_parameters() -> None:
+    # by hand: 9,404,992 in the convolutions, 8192 * 4096 + 4096, 4096 * 4096 + 4096 and 4096 * 2 + 2 behind them
+    with torch.device("meta"):
+        net = vgg13(3, 2, 128, hidden=4096, dropout=0.5, batch_norm=False)
+    assert sum(weight.numel() for weight in net.parameters()) == 9_404_992 + 33_558_528 + 16_781_312 + 8_194
+
+
 @pytest.mark.parametrize(("image_size", "hidden", "n_classes"), [(128, 256, 2), (64, 32, 5)])
 def test_vgg13_parameter_count(image_size: int, hidden: int, n_classes: int) -> None:
     widths = [3, 64, 64, 128, 128, 256, 256, 512, 512, 512, 512]

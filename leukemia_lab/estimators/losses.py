@@ -1,0 +1,37 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def classification_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    class_weights: Tensor | None,
+    focal_gamma: float | None,
+    label_smoothing: float,
+) -> Tensor:
+    """Cross-entropy of logits float [B, K] and labels int64 [B], averaged over the batch by the cells' weights.
+
+    `class_weights` float [K] weighs cells by class, as in `torch.nn.CrossEntropyLoss`; `focal_gamma` weighs them by
+    (1 - probability of the true class)^gamma besides (Lin et al. 2017, equation 4), which does not enter the average.
+    """
+    if focal_gamma is None:
+        return functional.cross_entropy(logits, labels, class_weights, label_smoothing=label_smoothing)
+    each = functional.cross_entropy(
+        logits, labels, class_weights, reduction="none", label_smoothing=label_smoothing
+    )
+    true_class = logits.softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
+    total = len(labels) if class_weights is None else class_weights[labels].sum()
+    return ((1 - true_class) ** focal_gamma * each).sum() / total
+
+
+def balanced_class_weights(counts: Sequence[int]) -> list[float]:
+    """n_cells / (n_classes * n_cells of the class), as scikit-learn's `balanced`; 0 for a class without cells."""
+    n_cells = sum(counts)
+    return [n_cells / (len(counts) * count) if count > 0 else 0.0 for count in counts]

@@ -1,0 +1,157 @@
+"""How a run trains a neural net and predicts with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from leukemia_lab.data.datamodule import CellBatch, CellDataModule
+from leukemia_lab.estimators.checkpoints import BEST
+from leukemia_lab.estimators.fit import fit, load_model, predict
+from leukemia_lab.estimators.losses import balanced_class_weights
+from leukemia_lab.estimators.neural import CellClassifier, Output
+from leukemia_lab.evaluation.figures import cell_grid_figure
+from leukemia_lab.experiment import SEEN_PARTS, Cells, Trained, normalisation, training_data
+from leukemia_lab.initial_weights import initial_weights
+from leukemia_lab.progress import CONSOLE
+from leukemia_lab.runs import record, tensorboard
+from leukemia_lab.runs.record import RunFolder
+from leukemia_lab.schema import NetModel, TrainSettings
+
+PICTURES = 8  # cells in the grid raw -> filtered -> augmented
+
+
+def train_net(settings: TrainSettings, cells: Cells, folder: RunFolder, logger: TensorBoardLogger) -> Trained:
+    """Fit the net of `settings.model`, or go on with it, and predict the training and validation parts."""
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
+    data = training_data(settings, cells)
+    model = _model(settings, cells, data, folder)
+    _log_pictures(logger, model, data, folder)
+    _announce(settings, cells, model)
+    fitted = fit(
+        model,
+        data,
+        checkpoints=folder.path / record.CHECKPOINTS,
+        logger=logger,
+        max_epochs=settings.trainer.max_epochs,
+        monitor=settings.trainer.monitor,
+        patience=settings.trainer.patience,
+        precision=settings.trainer.precision,
+        deterministic=settings.trainer.deterministic,
+        gradient_clip_norm=settings.optim.gradient_clip_norm,
+    )
+    best = load_model(fitted.best_checkpoint)
+    return Trained(
+        logits={part: _predict(settings, best, data, part, "logits") for part in SEEN_PARTS},
+        best_epoch=fitted.best_epoch,
+        record={
+            "best_checkpoint": f"{record.CHECKPOINTS}/{BEST}",
+            "best_epoch": fitted.best_epoch,
+            "epochs": fitted.n_epochs,
+            "images_per_second": fitted.images_per_second,
+        },
+    )
+
+
+def predict_net(
+    settings: TrainSettings, folder: RunFolder, data: CellDataModule, part: str, test_time: str
+) -> npt.NDArray[np.float32]:
+    """Logits float32 [n, K] of `part` by the best weights of a finished run, averaged by `test_time` or not."""
+    model = load_model(folder.path / folder.record["best_checkpoint"])
+    return _predict(settings, model, data, part, "dihedral" if test_time == "dihedral" else "logits")
+
+
+def _predict(
+    settings: TrainSettings, model: CellClassifier, data: CellDataModule, part: str, output: Output
+) -> npt.NDArray[np.float32]:
+    fp16_on_cpu = settings.trainer.precision == "16-mixed" and data.device.type == "cpu"
+    return predict(
+        model,
+        data,
+        part,
+        output=output,
+        precision="32-true" if fp16_on_cpu else settings.trainer.precision,
+        deterministic=settings.trainer.deterministic,
+    )
+
+
+def _model(settings: TrainSettings, cells: Cells, data: CellDataModule, folder: RunFolder) -> CellClassifier:
+    node = settings.model
+    assert isinstance(node, NetModel)
+    mean, std = normalisation(settings, data)
+    counts = data.class_counts("train", len(cells.index.class_names))
+    torch.manual_seed(settings.seed)  # the weights depend on the seed alone
+    model = CellClassifier(
+        net=node.net,
+        class_names=cells.index.class_names,
+        positive=cells.index.positive,
+        image_size=int(settings.pipeline.image_size),
+        log=settings.pipeline.log.model_dump(),
+        augment=settings.augment.on_device,
+        mean=mean,
+        std=std,
+        freeze=node.freeze,
+        thaw_every=node.thaw_every,
+        class_weights=balanced_class_weights(counts) if settings.balance.class_weight else None,
+        focal_gamma=settings.balance.focal_gamma,
+        optim=settings.optim.model_dump(),
+        seed=settings.seed,
+    )
+    _load_weights(node, model, folder)  # a resumed run's checkpoint overrules them
+    return model
+
+
+def _load_weights(node: NetModel, model: CellClassifier, folder: RunFolder) -> None:
+    weights = initial_weights(node)
+    if weights is None:
+        return
+    notes = model.start_from(weights.state)
+    folder.update(initial_weights=weights.source)
+    for text in (f"weights: {weights.source}", *notes):
+        CONSOLE.print(text, markup=False)
+
+
+def _announce(settings: TrainSettings, cells: Cells, model: CellClassifier) -> None:
+    n_weights = sum(weight.numel() for weight in model.net.parameters())
+    n_learning = sum(weight.numel() for weight in model.net.parameters() if weight.requires_grad)
+    learning = "" if n_learning == n_weights else f", of which {n_learning:,} learn at first"
+    CONSOLE.print(
+        f"{settings.model.name}: {n_weights:,} weights{learning}, {settings.pipeline.image_size} px, "
+        f"{settings.trainer.precision} on {settings.trainer.accelerator}, {settings.protocol.name}"
+        + "".join(f"  [{stamp}]" for stamp in cells.stamps),
+        markup=False,
+    )
+
+
+def _log_pictures(
+    logger: TensorBoardLogger, model: CellClassifier, data: CellDataModule, folder: RunFolder
+) -> None:
+    """Show what the net will see: the same cells raw, filtered, augmented."""
+    pictures, labels = _pictures(model, data)
+    captions = [model.hparams["class_names"][label] for label in labels]
+    figure = cell_grid_figure(pictures, captions)
+    figure.savefig(folder.path / record.FIGURES / "cells.png")
+    tensorboard.log_figure(logger, "cells/raw_filtered_augmented", figure, 0)
+
+
+def _pictures(model: CellClassifier, data: CellDataModule) -> tuple[dict[str, Any], list[int]]:
+    rows = data.rows["train"]
+    spread = rows[torch.linspace(0, len(rows) - 1, min(PICTURES, len(rows)), device=rows.device).long()]
+    pipeline = model.pipeline.to(data.device)
+
+    def stages(batch: CellBatch) -> dict[str, Tensor]:
+        images, draws = batch["image"].to(data.device), batch["draw"].to(data.device)
+        return pipeline.stages(images, draws, model.seed, 0)
+
+    batch = data.cells[spread, 0]
+    shown = stages(batch) | {"augmented": stages(data.train_cells[spread, 0])["augmented"]}
+    pictures = {name: images.permute(0, 2, 3, 1).cpu().numpy() for name, images in shown.items()}
+    if model.pipeline.log.mode == "none":
+        del pictures["filtered"]
+    return pictures, batch["label"].tolist()

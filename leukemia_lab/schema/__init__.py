@@ -1,0 +1,90 @@
+"""The typed shape of a configuration: which keys there are and which values they take.
+
+Defaults live in conf/; here every key is required. The models are frozen and refuse unknown keys.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from leukemia_lab.schema.data import CnmcData, Data, FolderData, ProtocolNode, SyntheticData
+from leukemia_lab.schema.fields import Count, Fraction, GivenPath, Node, Seed
+from leukemia_lab.schema.model import (
+    ClassicalModel,
+    FeaturesNode,
+    Model,
+    ModelNode,
+    MorphologyFeatures,
+    NetFeatures,
+    NetModel,
+    PixelFeatures,
+)
+from leukemia_lab.schema.training import Augment, Balance, Optim, Pipeline, Trainer
+
+__all__ = [
+    "ClassicalModel",
+    "CnmcData",
+    "EvaluateSettings",
+    "ExportSettings",
+    "FeaturesNode",
+    "FolderData",
+    "Fraction",
+    "ModelNode",
+    "MorphologyFeatures",
+    "NetFeatures",
+    "NetModel",
+    "Pipeline",
+    "PixelFeatures",
+    "SyntheticData",
+    "TrainSettings",
+]
+
+
+def _distinct(parts: list[str]) -> list[str]:
+    if not parts or len(set(parts)) < len(parts):
+        raise ValueError(f"{parts}: name one part or more, each once: [train, val]")
+    return parts
+
+
+class TrainSettings(Node):
+    """conf/train.yaml with one choice of every group."""
+
+    seed: Seed
+    force: bool
+    data: Data
+    protocol: ProtocolNode
+    model: Model
+    augment: Augment
+    balance: Balance
+    optim: Optim
+    trainer: Trainer
+    pipeline: Pipeline
+
+
+class ExportSettings(TrainSettings):
+    """conf/export_features.yaml: what a training run would be made of, and what to write of it."""
+
+    run: GivenPath | None
+    features: Literal["model", "pixels", "morphology"]
+    parts: Annotated[list[Literal["train", "val", "test"]], AfterValidator(_distinct)]
+    output: GivenPath | None
+    data_root: GivenPath | None
+    pixels: PixelFeatures
+    morphology: MorphologyFeatures
+
+    def as_training(self) -> TrainSettings:
+        """The settings of the training run."""
+        return TrainSettings(**{name: getattr(self, name) for name in TrainSettings.model_fields})
+
+
+class EvaluateSettings(Node):
+    """conf/evaluate.yaml."""
+
+    test_time: Literal["none", "dihedral"]
+
+    run: GivenPath
+    data_root: GivenPath | None
+    accelerator: Literal["auto", "cpu", "cuda"]
+    batch_size: Count

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from leukemia_lab.errors import ConfigError, DataError
+from leukemia_lab.estimators import classical
+from leukemia_lab.estimators.classical import (
+    SMALLEST_PROBABILITY,
+    ClassicalFit,
+    Part,
+    fit_classical,
+    predict_logits,
+)
+
+KNN = {"_target_": "sklearn.neighbors.KNeighborsClassifier", "n_neighbors": 5}
+SVC = {"_target_": "sklearn.svm.SVC", "kernel": "rbf"}
+RF = {"_target_": "sklearn.ensemble.RandomForestClassifier", "n_estimators": 20}
+LOGISTIC = {"_target_": "sklearn.linear_model.LogisticRegression"}
+RIDGE = {"_target_": "sklearn.linear_model.RidgeClassifier"}
+
+
+def part(n: int, n_classes: int = 2, seed: int = 0, groups: int | None = 20) -> Part:
+    """Overlapping clouds, one a class; a group has cells of one class, as a subject has."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % n_classes
+    features = rng.normal(size=(n, 12)).astype(np.float32)
+    features[np.arange(n), labels] += 2
+    names = None if groups is None else np.array([f"S{seed}-{i % (groups * n_classes)}" for i in range(n)])
+    return Part(features, labels.astype(np.int64), names)
+
+
+def fitted(train: Part, val: Part, classifier: dict[str, Any], **changes: Any) -> ClassicalFit:
+    settings: dict[str, Any] = {
+        "scale": True,
+        "pca": None,
+        "grid": {},
+        "cv_folds": 3,
+        "seed": 0,
+        "n_classes": 2,
+        "accelerate": False,
+    }
+    return fit_classical(train, val, classifier=classifier, **settings | changes)
+
+
+def accuracy(fit: ClassicalFit, cells: Part) -> float:
+    return float((predict_logits(fit, cells.features).argmax(axis=1) == cells.labels).mean())
+
+
+@pytest.mark.parametrize("classifier", [KNN, SVC, RF, LOGISTIC, RIDGE], ids=lambda node: node["_target_"])
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+def test_each_classifier_learns_any_number_of_classes(classifier: dict[str, Any], n_classes: int) -> None:
+    train, val, test = (part(n, n_classes, seed) for seed, n in enumerate((300, 100, 150)))
+    fit = fitted(train, val, classifier, pca=8, n_classes=n_classes)
+    logits = predict_logits(fit, test.features)
+    assert logits.shape == (150, n_classes)
+    assert logits.dtype == np.float64
+    np.testing.assert_allclose(np.exp(logits).sum(axis=1), 1, atol=1e-6)
+    assert accuracy(fit, test) > 1.5 / n_classes
+    assert fit.calibration == "sigmoid on val"
+    assert fit.notes == ()
+
+
+def test_the_search_equals_scikit_learns_own() -> None:
+    train, val = part(240), part(60, seed=1)
+    grid = {"n_neighbors": [1, 3, 9, 27], "weights": ["uniform", "distance"]}
+    fit = fitted(train, val, KNN, grid=grid, cv_folds=4)
+    reference = GridSearchCV(
+        make_pipeline(StandardScaler(), KNeighborsClassifier()),
+        {f"kneighborsclassifier__{name}": values for name, values in grid.items()},
+        scoring="balanced_accuracy",
+        cv=StratifiedGroupKFold(4, shuffle=True, random_state=0),
+    ).fit(train.features, train.labels, groups=train.groups)
+    assert fit.search_score == pytest.approx(reference.best_score_)
+    assert {f"kneighborsclassifier__{k}": v for k, v in fit.chosen.items()} == reference.best_params_
+    assert fit.n_folds == 4
+
+
+def test_the_first_of_equal_settings_is_taken() -> None:
+    fit = fitted(part(120), part(40, seed=1), KNN, grid={"leaf_size": [40, 10, 30]})
+    assert fit.chosen == {"leaf_size": 40}
+
+
+def subjects_with_noisy_labels() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Features that tell subjects apart; near subjects are of one class, but three in ten labels are wrong."""
+    rng = np.random.default_rng(3)
+    subject = np.repeat(np.arange(60), 8)
+    truth = rng.integers(0, 2, 60)
+    label = np.where(rng.random(60) < 0.3, 1 - truth, truth)
+    place = np.stack([4 * truth + 0.5 * rng.normal(size=60), 0.5 * rng.normal(size=60)], axis=1)
+    features = place[subject] + 0.001 * rng.normal(size=(len(subject), 2))
+    return features.astype(np.float32), label[subject].astype(np.int64), subject.astype(str)
+
+
+def test_the_search_keeps_groups_apart() -> None:
+    features, labels, subjects = subjects_with_noisy_labels()
+    val = part(40, seed=1)
+    val = dataclasses.replace(val, features=val.features[:, :2])
+    grid = {"n_neighbors": [1, 101]}
+    honest = fitted(Part(features, labels, subjects), val, KNN, scale=False, grid=grid, cv_folds=5)
+    leaky = fitted(Part(features, labels, None), val, KNN, scale=False, grid=grid, cv_folds=5)
+    assert leaky.chosen == {"n_neighbors": 1}  # recognises the subject
+    assert leaky.search_score is not None
+    assert leaky.search_score > 0.99
+    assert honest.chosen == {"n_neighbors": 101}
+    assert honest.search_score is not None
+    assert honest.search_score < 0.8
+
+
+def test_cells_that_are_their_own_groups_are_split_as_cells() -> None:
+    train, val = part(120, groups=None), part(40, seed=1)
+    alone = dataclasses.replace(train, groups=np.arange(120).astype(str))
+    grid = {"n_neighbors": [1, 5]}
+    assert fitted(alone, val, KNN, grid=grid).search_score == fitted(train, val, KNN, grid=grid).search_score
+
+
+def test_folds_are_as_many_as_the_groups_of_the_rarest_class_allow() -> None:
+    train = part(120, groups=20)
+    assert train.groups is not None
+    groups = train.groups.copy()
+    groups[train.labels == 1] = np.resize(["H1", "H2", "H3"], (train.labels == 1).sum())
+    grid = {"n_neighbors": [1, 5]}
+    fit = fitted(dataclasses.replace(train, groups=groups), part(40, seed=1), KNN, grid=grid, cv_folds=5)
+    assert fit.n_folds == 3
+    assert fit.notes == (
+        "model.grid: searched in 3 folds instead of model.cv_folds=5: "
+        "the training part has too few groups of a class",
+    )
+    groups[train.labels == 1] = "H1"
+    fit = fitted(dataclasses.replace(train, groups=groups), part(40, seed=1), KNN, grid=grid, cv_folds=5)
+    assert (fit.n_folds, fit.search_score, fit.chosen) == (0, None, {"n_neighbors": 1})
+    assert fit.notes[0].startswith("model.grid: no search, the first of 2 settings was taken")
+
+
+def test_validation_cells_change_the_calibration_and_nothing_else() -> None:
+    train, val = part(200), part(60, seed=1)
+    shifted = dataclasses.replace(val, features=val.features * 50 + 7)
+    shuffled = dataclasses.replace(val, labels=np.random.default_rng(0).permutation(val.labels))
+    grid = {"C": [0.01, 1, 100]}
+    fits = [fitted(train, other, SVC, pca=5, grid=grid) for other in (val, shifted, shuffled)]
+    pipelines = [fit.model.estimator.estimator for fit in fits]
+    for fit, pipeline in zip(fits, pipelines, strict=True):
+        assert (fit.chosen, fit.search_score) == (fits[0].chosen, fits[0].search_score)
+        np.testing.assert_array_equal(pipeline["scaler"].mean_, pipelines[0]["scaler"].mean_)
+        np.testing.assert_array_equal(pipeline["pca"].components_, pipelines[0]["pca"].components_)
+        np.testing.assert_array_equal(
+            pipeline["classifier"].dual_coef_, pipelines[0]["classifier"].dual_coef_
+        )
+    np.testing.assert_allclose(pipelines[0]["scaler"].mean_, train.features.mean(axis=0), atol=1e-6)
+    logits = [predict_logits(fit, train.features) for fit in fits]
+    assert not np.allclose(logits[0], logits[1])
+    assert not np.allclose(logits[0], logits[2])
+
+
+def test_each_fold_of_the_search_prepares_on_its_own_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Scaler(StandardScaler):  # type: ignore[misc]
+        def fit(self, X: Any, y: Any = None) -> Any:
+            seen.append(len(X))
+            return super().fit(X, y)
+
+    monkeypatch.setattr(classical, "StandardScaler", Scaler)
+    fitted(part(120), part(40, seed=1), KNN, grid={"n_neighbors": [1, 3, 5]}, cv_folds=3)
+    assert seen[-1] == 120  # all training cells, after each fold once for all settings
+    assert len(seen) == 4
+    assert sum(seen[:3]) == 2 * 120
+
+
+def test_calibration_improves_overconfident_probabilities() -> None:
+    train, val, test = (part(n, seed=seed) for seed, n in enumerate((200, 400, 400)))
+    nearest = KNN | {"n_neighbors": 1}
+    calibrated = fitted(train, val, nearest)
+    one_class = dataclasses.replace(val, labels=np.zeros_like(val.labels))
+    raw = fitted(train, one_class, nearest)
+    assert raw.calibration == "none: the validation part has fewer than two cells of a class"
+    assert raw.notes == (f"probabilities are not calibrated ({raw.calibration})",)
+    chances = [softmax(predict_logits(fit, test.features), axis=1) for fit in (calibrated, raw)]
+    losses = [log_loss(test.labels, chance) for chance in chances]
+    assert losses[0] < 0.5 * losses[1]
+    assert predict_logits(raw, test.features).min() == np.log(SMALLEST_PROBABILITY)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("classifier", [SVC, RIDGE], ids=["svc", "ridge"])
+def test_without_probabilities_the_softmax_of_the_scores_stands_in(
+    n_classes: int, classifier: dict[str, Any]
+) -> None:
+    train = part(150, n_classes)
+    single = Part(train.features[:1], train.labels[:1], None)
+    fit = fitted(train, single, classifier, n_classes=n_classes)
+    assert not hasattr(fit.model, "predict_proba")
+    logits = predict_logits(fit, train.features)
+    scores = fit.model.decision_function(train.features)
+    differences = scores if n_classes == 2 else scores[:, 1] - scores[:, 0]
+    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], differences, atol=1e-5)
+
+
+def test_a_class_without_training_cells_keeps_the_smallest_probability() -> None:
+    train, val = part(150, 3), part(90, 3, seed=1)
+    no_middle = train.labels != 1
+    assert train.groups is not None
+    train = Part(train.features[no_middle], train.labels[no_middle], train.groups[no_middle])
+    fit = fitted(train, val, LOGISTIC, n_classes=4)
+    logits = predict_logits(fit, val.features)
+    assert (logits[:, [1, 3]] == np.log(SMALLEST_PROBABILITY)).all()
+    assert (logits[val.labels == 2].argmax(axis=1) == 2).mean() > 0.8
+
+
+def test_components_are_at_most_what_cells_and_features_span() -> None:
+    train, val = part(200), part(40, seed=1)
+    few = Part(train.features[:10], train.labels[:10], None)
+    for cells, n_components in ((train, 12), (few, 9)):
+        fit = fitted(cells, val, LOGISTIC, pca=256)
+        assert fit.model.estimator.estimator["pca"].n_components_ == n_components
+    fit = fitted(train, val, LOGISTIC, pca=None, scale=False)
+    assert fit.model.estimator.estimator[:-1].transform(val.features) is val.features
+
+
+def test_the_seed_decides_and_threads_do_not() -> None:
+    train, val = part(200), part(60, seed=1)
+
+    def logits(**changes: Any) -> Any:
+        node = RF | {name: value for name, value in changes.items() if name != "seed"}
+        return predict_logits(fitted(train, val, node, seed=changes.get("seed", 0)), val.features)
+
+    np.testing.assert_array_equal(logits(), logits(n_jobs=1))
+    assert not np.allclose(logits(), logits(seed=1))
+    np.testing.assert_array_equal(logits(random_state=5), logits(random_state=5, seed=1))
+
+
+def test_settings_that_these_cells_cannot_bear_are_explained() -> None:
+    train, val = part(60), part(40, seed=1)
+    with pytest.raises(
+        ConfigError, match=r"model\.classifier: .*n_neighbors=50.* to 40 cells .* Change model"
+    ):
+        fitted(train, val, KNN, grid={"n_neighbors": [1, 50]})
+    skewed = dataclasses.replace(train, labels=(np.arange(60) < 3).astype(np.int64))
+    with pytest.raises(ConfigError, match=r"model\.classifier: .*nu is infeasible"):
+        fitted(skewed, val, {"_target_": "sklearn.svm.NuSVC", "nu": 0.9})
+    with pytest.raises(ConfigError, match=r"model\.grid\.neighbours: .*; model\.grid\.metric: .*'cosinus'"):
+        fitted(train, val, KNN, grid={"neighbours": [1], "metric": ["cosinus"]})
+
+
+def test_an_unfinished_optimisation_is_noted_and_warns_nobody() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        node = LOGISTIC | {"max_iter": 1}
+        fit = fitted(part(100), part(40, seed=1), node, grid={"C": [1.0, 10.0]})
+    assert len(fit.notes) == 1
+    assert fit.notes[0].startswith("model.classifier: lbfgs failed to converge")
+
+
+def test_the_search_says_what_it_does(capfd: pytest.CaptureFixture[str]) -> None:
+    fitted(part(100), part(40, seed=1), KNN, grid={"n_neighbors": [1, 3]})
+    lines = capfd.readouterr().err
+    assert "search: 2 settings x 3 folds of the training part" in lines
+    assert "search: 6 fits in" in lines
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(value: float) -> None:
+    train, val = part(60), part(40, seed=1)
+    fit = fitted(train, val, KNN)
+    val.features[[3, 7], 4] = value
+    message = r"2 values of 480 are NaN or infinite \(first: feature 4, row 3\)"
+    with pytest.raises(DataError, match=f"^val: {message}"):
+        fitted(train, val, KNN)
+    with pytest.raises(DataError, match=message):
+        predict_logits(fit, val.features)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": np.zeros((5, 12), np.float32)}, r"features of shape \(5, 12\) do not fit 60 labels"),
+        ({"groups": np.array(["a"])}, "1 groups do not fit 60 labels"),
+        ({"labels": np.full(60, 2)}, r"labels must be in 0-1; got \[2\]"),
+        ({"labels": np.zeros(60, np.int64)}, "cells of one class only"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fitted(dataclasses.replace(part(60), **change), part(40, seed=1), KNN)

@@ -1,0 +1,188 @@
+"""Every kind of model and policy through the real commands, on cells of 32 px."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from leukemia_lab import evaluate, export_features, train
+from leukemia_lab.evaluation.predictions import read_predictions
+from leukemia_lab.features.table import read_features
+from leukemia_lab.runs import record
+
+DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
+DATA = ("data.n_cells=64", "data.n_subjects=10", "data.n_twins=1", "pipeline.image_size=32")
+NET = ("model.net.width=4", "trainer.max_epochs=2", "trainer.batch_size=16")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    return record.read_json(folder / record.RECORD)
+
+
+@pytest.fixture(scope="module")
+def classical_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished random forest on morphology."""
+    folder = tmp_path_factory.mktemp("runs") / "rf"
+    assert train.main([*DATA, "model=rf", f"hydra.run.dir={folder}"]) == DONE
+    return folder
+
+
+def test_a_classical_baseline_writes_what_a_net_writes(classical_run: Path, finished_run: Path) -> None:
+    ours, nets = (read_predictions(folder / record.PREDICTIONS) for folder in (classical_run, finished_run))
+    columns = ["cell_id", "subject", "group", "part", "fold", "label"]
+    pd.testing.assert_frame_equal(ours[columns], nets[columns])  # the same split, the same order
+    assert list(ours.columns) == list(nets.columns)
+    assert not ours["prob_ALL"].equals(nets["prob_ALL"])
+    ours_metrics, nets_metrics = (
+        record.read_json(folder / record.METRICS) for folder in (classical_run, finished_run)
+    )
+    assert ours_metrics.keys() == nets_metrics.keys()
+    about = record_of(classical_run)
+    assert about["chosen"].keys() == {"max_features", "min_samples_leaf"}
+    assert about["calibration"] == "sigmoid on val"
+    assert about["features"] == "morphology at 32 px"
+
+
+def test_evaluate_opens_the_test_part_of_a_classical_baseline(classical_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(classical_run, tmp_path / "rf"))
+    assert evaluate.main([f"run={folder}"]) == DONE
+    assert set(read_predictions(folder / record.PREDICTIONS)["part"]) == {"train", "val", "test"}
+    assert record_of(folder)["test_looks"] == 1
+
+
+def test_evaluate_refuses_averaging_and_a_damaged_model(
+    classical_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(classical_run, tmp_path / "rf"))
+    assert evaluate.main([f"run={folder}", "test_time=dihedral"]) == BAD_INPUT
+    assert "rf is no neural net" in capsys.readouterr().err
+    assert record_of(folder)["test_looks"] == 0
+    model = folder / record_of(folder)["best_checkpoint"]
+    model.write_bytes(model.read_bytes()[:1000])
+    assert evaluate.main([f"run={folder}"]) == BAD_INPUT
+    assert "force=true" in capsys.readouterr().err
+
+
+def test_a_sweep_over_what_a_baseline_does_not_use_fits_it_once(tmp_path: Path) -> None:
+    sweep = [*DATA, "model=rf", "optim.lr=1e-3,1e-4", "model.pretrained=true,false", "hydra.sweep.dir=sweep"]
+    assert train.main(["-m", *sweep]) == DONE
+    table = pd.read_csv(tmp_path / "sweep" / "table.csv")
+    assert len(table) == 4
+    assert table["run"].nunique() == 1
+    assert len([path for path in (tmp_path / "sweep").iterdir() if path.name.startswith("rf-")]) == 1
+
+
+@pytest.mark.parametrize("model", ["knn", "svm"])
+def test_pixel_baselines_train_and_evaluate(model: str) -> None:
+    overrides = [f"model={model}", "model.features.size=8", "model.classifier.pca=10"]
+    assert train.main([*DATA, *overrides, "hydra.run.dir=run"]) == DONE
+    assert evaluate.main(["run=run"]) == DONE
+    assert "input pipeline's output at 8 px" in record_of(Path("run"))["features"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["augment=positional"],
+        ["augment=strong"],
+        ["augment=stain"],
+        ["balance=oversample"],
+        ["balance=class_weight", "optim.label_smoothing=0.1"],
+        ["balance=focal", "optim.ema_decay=0.9"],
+        ["optim=sgd_paper", "trainer.max_epochs=1"],
+        ["model.freeze=backbone", "model.thaw_every=1", "optim.stage_decay=0.5"],
+    ],
+)
+def test_every_policy_trains(overrides: list[str]) -> None:
+    assert train.main([*DATA, *NET, *overrides, "hydra.run.dir=run"]) == DONE
+    assert record_of(Path("run"))["status"] == "finished"
+    assert (Path("run") / "figures" / "cells.png").stat().st_size > 10_000
+
+
+def test_a_run_starts_from_the_weights_of_another(
+    finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = finished_run / record_of(finished_run)["best_checkpoint"]
+    start = [*DATA, *NET, f"model.weights_path={best}", "hydra.run.dir=run"]
+    frozen = ["model.freeze=backbone", "optim.lr=1e-9", "trainer.max_epochs=1", "pipeline.normalise=train"]
+    assert train.main([*start, *frozen]) == DONE
+    assert str(best) in record_of(Path("run"))["initial_weights"]
+    before, after = (read_predictions(folder / record.PREDICTIONS) for folder in (finished_run, Path("run")))
+    assert (before["logit_ALL"] - after["logit_ALL"]).abs().max() < 0.05  # hardly anything was learnt
+    assert train.main([*start, "model.net.width=8", "force=true"]) == BAD_INPUT
+    assert "features.0.weight" in capsys.readouterr().err
+
+
+def test_averaging_at_test_time_predicts_val_anew_and_is_undone(finished_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+    def evaluated(*overrides: str) -> pd.DataFrame:
+        assert evaluate.main([f"run={folder}", *overrides]) == DONE
+        return read_predictions(folder / record.PREDICTIONS).set_index("cell_id").sort_index()
+
+    plain, averaged = evaluated(), evaluated("test_time=dihedral")
+    metrics = json.loads((folder / record.METRICS).read_text())
+    assert metrics["test_time"] == "dihedral"
+    assert metrics["stamps"][-1] == "TEST SEEN 2 TIMES"
+    moved = (plain["logit_ALL"] - averaged["logit_ALL"]).abs() > 1e-4
+    assert moved[plain["part"] != "train"].mean() > 0.9
+    assert not moved[plain["part"] == "train"].any()
+    assert ((averaged["prob_ALL"] - plain["prob_ALL"]).abs() < 0.5).all()
+    again = evaluated()
+    pd.testing.assert_frame_equal(again, plain)
+
+
+def test_features_of_a_run_are_exported(finished_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    assert export_features.main([f"run={folder}"]) == DONE
+    table = read_features(folder / "features.parquet")
+    assert table.features.shape == (len(table.cells), 16)
+    assert set(table.cells["part"]) == {"train", "val"}
+    assert table.source.split_hash == record_of(folder)["split_hash"]
+    assert export_features.main([f"run={folder}"]) == BAD_INPUT  # it is there already
+    assert export_features.main([f"run={folder}", "parts=[test]", "output=test.parquet"]) == DONE
+    assert record_of(folder)["test_looks"] == 1
+    assert set(read_features(Path("test.parquet")).cells["part"]) == {"test"}
+
+
+def test_what_a_run_would_ignore_is_refused(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export_features.main([f"run={finished_run}", "model=vgg13"]) == BAD_INPUT
+    assert "model=vgg13: of no effect" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("features", "n_features"), [("pixels", 3 * 8 * 8), ("morphology", 35), ("model", 16)]
+)
+def test_features_of_a_model_are_exported(features: str, n_features: int) -> None:
+    given = [*DATA, "model=simple_cnn", "model.net.width=4", "pixels.size=8", "output=features.parquet"]
+    assert export_features.main([*given, f"features={features}"]) == DONE
+    table = pd.read_parquet("features.parquet")
+    assert table.shape[1] == 6 + n_features
+    assert table.notna().drop(columns="fold").all().all()
+
+
+def test_unusable_models_are_refused_before_any_data_are_touched(capsys: pytest.CaptureFixture[str]) -> None:
+    for overrides, expected in [
+        (["model.freeze=blok1"], "Did you mean block1?"),
+        (["model.weights_path=/no/such.pth"], "/no/such.pth"),
+        (["model=svm", "model.classifier.estimator.kernel=rbff"], "kernel"),
+        (["model=knn", "+model.classifier.grid.n_neighbours=[3]"], "n_neighbors"),
+        (["model=rf", "model.classifier.estimator._target_=sklearn.decomposition.PCA"], "PCA"),
+        (["model/features=pixels"], "the chosen model has no features"),
+        (
+            ["augment=positional", "augment.on_host.transforms=[{name: HorizontalFlipp, p: 0.5}]"],
+            "HorizontalFlip",
+        ),
+    ]:
+        assert train.main(overrides) == BAD_INPUT, overrides
+        assert expected in capsys.readouterr().err
