@@ -34,6 +34,8 @@ def train_net(settings: TrainSettings, cells: Cells, folder: RunFolder, logger: 
     model = _model(settings, cells, data, folder)
     _log_pictures(logger, model, data, folder)
     _announce(settings, cells, model)
+    if data.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(data.device)
     fitted = fit(
         model,
         data,
@@ -55,8 +57,14 @@ def train_net(settings: TrainSettings, cells: Cells, folder: RunFolder, logger: 
             "best_epoch": fitted.best_epoch,
             "epochs": fitted.n_epochs,
             "images_per_second": fitted.images_per_second,
+            "peak_device_memory_bytes": _peak_memory(data),
         },
     )
+
+
+def _peak_memory(data: CellDataModule) -> int | None:
+    """The most that PyTorch held on the GPU during the fit, resident cells included; None on a CPU."""
+    return torch.cuda.max_memory_allocated(data.device) if data.device.type == "cuda" else None
 
 
 def predict_net(

@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from leukemia_lab import evaluate, train
 from leukemia_lab.config import Composer, checked, conf_dir
 from leukemia_lab.hashing import content_hash
+from leukemia_lab.preflight import build_faults
 from leukemia_lab.schema import TrainSettings
 
 BAD_INPUT = 2
@@ -115,21 +116,29 @@ def test_the_traceback_is_there_for_who_asks(
     assert "Traceback" in capsys.readouterr().err
 
 
+NEEDED_BY = {
+    "model": ["model=svm"],  # by model/features=… and model/classifier=…
+    "model=own": ["model.net._target_=leukemia_lab.nets.torchvision_nets.vgg16_extractor"],
+}
+
+
 def choices() -> list[str]:
     files = [file.relative_to(conf_dir()) for file in conf_dir().glob("*/**/*.yaml")]
     return sorted(f"{file.parent.as_posix()}={file.stem}" for file in files)
 
 
 def test_there_are_as_many_choices_as_expected() -> None:
-    assert len(choices()) == 46
+    assert len(choices()) == 48
 
 
 @pytest.mark.parametrize("choice", choices())
-def test_every_yaml_composes_and_its_targets_bind(choice: str) -> None:
+def test_every_yaml_composes_binds_and_builds(choice: str) -> None:
     composer = Composer("train", TrainSettings, None)
-    config = composer.compose([choice, *(["model=svm"] if choice.startswith("model/") else [])])
+    config = composer.compose([choice, *NEEDED_BY.get(choice.partition("/")[0], NEEDED_BY.get(choice, []))])
     assert composer.settings_faults(config) == []
-    assert checked(TrainSettings, config).model_dump()["seed"] == 0
+    settings = checked(TrainSettings, config)
+    random_weights = settings.model.model_copy(update={"pretrained": False})  # no download in a test
+    assert build_faults(settings.model_copy(update={"model": random_weights})) == []
 
 
 def test_an_experiment_overrules_the_primary_config_and_the_command_line_overrules_it() -> None:

@@ -69,7 +69,7 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=1_000_000,  # nothing is logged by the step
     )
-    with _quiet(), interruptible(request):
+    with _quiet(), _exact_float32(precision), interruptible(request):
         trainer.fit(model, datamodule=data, ckpt_path=_resume_point(checkpoints), weights_only=True)
     return FitResult(
         best_checkpoint=checkpoints / BEST,
@@ -105,7 +105,7 @@ def predict(
     request = StopRequest()
     trainer = _trainer(data, precision, deterministic, logger=False, callbacks=[request])
     model.output = output
-    with _quiet(), interruptible(request):
+    with _quiet(), _exact_float32(precision), interruptible(request):
         batches: Any = trainer.predict(model, dataloaders=data.loader(part), return_predictions=True)
     rows = torch.cat([cells.cpu() for cells, _ in batches])
     if not torch.equal(rows, data.rows[part].cpu()):
@@ -140,6 +140,17 @@ def _resume_point(checkpoints: Path) -> Path | None:
     except Exception:  # cut off by a kill while it was written: the run starts over
         return None
     return last
+
+
+@contextmanager
+def _exact_float32(precision: str) -> Iterator[None]:
+    """Let 32-true mean float32: cuDNN would round the factors of convolutions to TF32's 10 bits."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and precision != "32-true"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @contextmanager

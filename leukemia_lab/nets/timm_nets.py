@@ -96,6 +96,7 @@ def timm_net(in_channels: int, n_classes: int, image_size: int, name: str, dropo
     options = {"in_chans": in_channels, "num_classes": n_classes, "drop_rate": dropout}
     try:
         net = TimmNet(_create(name, options, image_size if config.fixed_input_size else None))
+        _start_undecided(net)
         if next(net.parameters()).is_meta:  # where a configuration is checked: a trial costs nothing
             net.eval()(torch.zeros(2, in_channels, image_size, image_size, device="meta"))
     except (AssertionError, RuntimeError) as error:
@@ -106,6 +107,15 @@ def timm_net(in_channels: int, n_classes: int, image_size: int, name: str, dropo
             f"{config.input_size[-1]} px: set model.image_size (or pipeline.image_size)"
         ) from error
     return net.train()
+
+
+def _start_undecided(net: TimmNet) -> None:
+    """First predictions near 1/K: EfficientNets draw a head for few classes so large that its loss starts at 2 to 3."""
+    for name in _names(net.timm_model.pretrained_cfg["classifier"]):
+        head = net.timm_model.get_submodule(name)
+        nn.init.normal_(head.weight, std=0.01)
+        if head.bias is not None:
+            nn.init.zeros_(head.bias)
 
 
 def _create(name: str, options: dict[str, Any], image_size: int | None) -> Any:

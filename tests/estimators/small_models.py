@@ -56,10 +56,10 @@ def a_model(seed: int = 0, **changes: Any) -> CellClassifier:
     return CellClassifier(**(arguments | changes))
 
 
-def some_data(n_cells: int = 40, batch_size: int = 8, **changes: Any) -> CellDataModule:
+def some_data(n_cells: int = 40, batch_size: int = 8, size: int = 32, **changes: Any) -> CellDataModule:
     rng = np.random.default_rng(1)
     labels = np.arange(n_cells) % 2
-    images = rng.integers(0, 120, (n_cells, 32, 32, 3), dtype=np.uint8)
+    images = rng.integers(0, 120, (n_cells, size, size, 3), dtype=np.uint8)
     images[labels == 1] += 60
     rows = np.arange(n_cells)
     arguments: dict[str, Any] = {

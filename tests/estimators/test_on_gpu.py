@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from small_models import a_model, some_data
 
 from leukemia_lab import evaluate, train
+from leukemia_lab.estimators.fit import predict
 from leukemia_lab.runs import record
 
 pytestmark = [
@@ -52,3 +54,42 @@ def test_pipeline_and_step_stay_on_the_device(
     assert {device for _, device in guard.devices} == {"cuda"}
     assert record.read_json(folder / record.RECORD)["hardware"]["device"] != "cpu"
     assert evaluate.main([f"run={folder}"]) == 0
+
+
+NETS = {
+    "simple_cnn": {"_target_": "leukemia_lab.nets.small.simple_cnn", "width": 32, "dropout": 0.2},
+    "vgg13": {"_target_": "leukemia_lab.nets.vgg.vgg13", "hidden": 4096, "dropout": 0.5, "batch_norm": False},
+    "alexnet": {"_target_": "leukemia_lab.nets.torchvision_nets.alexnet", "dropout": 0.5},
+    "vgg16": {"_target_": "leukemia_lab.nets.torchvision_nets.vgg16", "dropout": 0.5, "batch_norm": False},
+    "vgg19": {"_target_": "leukemia_lab.nets.torchvision_nets.vgg19", "dropout": 0.5, "batch_norm": False},
+    "vgg16_frozen": {"_target_": "leukemia_lab.nets.torchvision_nets.vgg16_extractor"},
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_cpu_and_cuda_give_the_same_logits_in_float32(name: str) -> None:
+    model = a_model(net=NETS[name], image_size=64)
+    logits = []
+    for device in ("cpu", "cuda:0"):
+        data = some_data(size=64, device=torch.device(device))
+        logits.append(predict(model, data, "val", output="logits", precision="32-true", deterministic=True))
+    assert abs(logits[0]).max() > 1e-4
+    assert abs(logits[0] - logits[1]).max() <= 1e-3 * max(1.0, abs(logits[0]).max())
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("name", NETS)
+def test_every_net_trains_in_mixed_precision(name: str, precision: str, tmp_path: Path) -> None:
+    settings = [
+        f"model={name}",
+        "model.pretrained=false",
+        f"trainer.precision={precision}",
+        "trainer.devices=1",
+    ]
+    assert (
+        train.main(["experiment=smoke", *settings, "augment=strong", f"hydra.run.dir={tmp_path / 'run'}"])
+        == 0
+    )
+    about = record.read_json(tmp_path / "run" / record.RECORD)
+    assert about["status"] == "finished"
+    assert about["peak_device_memory_bytes"] > 0

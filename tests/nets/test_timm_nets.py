@@ -61,6 +61,18 @@ def test_a_module_used_in_several_places_is_in_one_stage_once() -> None:
     assert len(modules) == len(set(modules))
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_the_first_predictions_are_undecided(name: str) -> None:
+    torch.manual_seed(0)
+    net = timm_net(3, 2, 64, name, 0.0).eval()
+    with torch.no_grad():
+        features = net.forward_features(torch.randn(4, 3, 64, 64))
+        scale = features.square().mean().sqrt()
+        probabilities = net.timm_model.get_classifier()(features / scale).softmax(dim=1)
+    assert (probabilities - 0.5).abs().max() < 0.3
+    assert net.timm_model.get_classifier().weight.std().item() == pytest.approx(0.01, rel=0.1)
+
+
 def test_dropout_goes_to_timm() -> None:
     with torch.device("meta"):
         assert timm_net(3, 2, 64, "tf_efficientnet_lite0", 0.375).timm_model.drop_rate == 0.375
