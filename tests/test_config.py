@@ -128,7 +128,7 @@ def choices() -> list[str]:
 
 
 def test_there_are_as_many_choices_as_expected() -> None:
-    assert len(choices()) == 48
+    assert len(choices()) == 49
 
 
 @pytest.mark.parametrize("choice", choices())

