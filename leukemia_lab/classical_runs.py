@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,9 @@ import numpy.typing as npt
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.classical import Part, fit_classical, predict_logits
-from leukemia_lab.estimators.classifiers import accelerated
 from leukemia_lab.estimators.model_file import load_model, save_model
 from leukemia_lab.experiment import SEEN_PARTS, Cells, Trained, training_data
 from leukemia_lab.extraction import FeatureExtractor, feature_extractor, features_of
-from leukemia_lab.initial_weights import weights_hash
 from leukemia_lab.progress import CONSOLE
 from leukemia_lab.runs.record import CHECKPOINTS, RunFolder
 from leukemia_lab.schema import ClassicalModel, TrainSettings
@@ -31,7 +30,6 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
     extractor = feature_extractor(settings, cells, data)
     _announce(settings, cells, extractor)
     parts = {part: _part(extractor, cells, data, part) for part in SEEN_PARTS}
-    target = model.classifier.estimator["_target_"]
     started = time.monotonic()
     fitted = fit_classical(
         parts["train"],
@@ -39,11 +37,11 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
         classifier=model.classifier.estimator,
         scale=model.classifier.scale,
         pca=model.classifier.pca,
-        grid=model.classifier.grid,
+        grid={} if model.classifier.grid is None else model.classifier.grid,
         cv_folds=model.classifier.cv_folds,
         seed=settings.seed,
         n_classes=len(cells.index.class_names),
-        accelerate=True,
+        accelerate=model.classifier.accelerate is True,
     )
     for note in fitted.notes:
         CONSOLE.print(note, markup=False)
@@ -57,33 +55,39 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
         record={
             "best_checkpoint": f"{CHECKPOINTS}/{MODEL}",
             "features": extractor.description,
-            "accelerated": accelerated(target) != target,
+            "weights_state": extractor.weights_state,
             "chosen": fitted.chosen,
             "search_score": fitted.search_score,
+            "search_folds": fitted.n_folds,
+            "notes": list(fitted.notes),
             "calibration": fitted.calibration,
             "images_per_second": round(len(parts["train"].labels) / seconds, 3),
         },
     )
 
 
-def predict_classical(
-    settings: TrainSettings, cells: Cells, folder: RunFolder, data: CellDataModule, part: str
-) -> npt.NDArray[np.float64]:
-    """Logits float64 [n, K] of `part` by the model of a finished run.
-
-    Raises:
-        RunError: the file of weights that its features come from is another now.
-    """
+def classical_predictor(
+    settings: TrainSettings, cells: Cells, folder: RunFolder, data: CellDataModule
+) -> Callable[[str], npt.NDArray[np.float64]]:
+    """A function from a part to its logits float64 [n, K] by the model of a finished run."""
     assert isinstance(settings.model, ClassicalModel)
-    if weights_hash(settings.model) != folder.record["weights_hash"]:
+    target = settings.model.classifier.estimator["_target_"]
+    fitted = load_model(folder.path / folder.record["best_checkpoint"], target)
+    extractor = run_extractor(settings, cells, folder, data)
+    return lambda part: predict_logits(fitted, features_of(extractor, cells, data, part))
+
+
+def run_extractor(
+    settings: TrainSettings, cells: Cells, folder: RunFolder, data: CellDataModule
+) -> FeatureExtractor:
+    """The features that a finished run was fitted on; RunError where the weights they come from are others now."""
+    extractor = feature_extractor(settings, cells, data)
+    if extractor.weights_state != folder.record["weights_state"]:
         raise RunError(
-            f"{settings.model.weights_path} is not the file that {folder.path} was trained with: put that one back, or "
-            "train again with force=true"
+            f"{folder.path}: its features come from a net whose weights are others now ({extractor.weights}): put the "
+            "file back that it was trained with, or train again with force=true"
         )
-    fitted = load_model(
-        folder.path / folder.record["best_checkpoint"], settings.model.classifier.estimator["_target_"]
-    )
-    return predict_logits(fitted, features_of(feature_extractor(settings, cells, data), cells, data, part))
+    return extractor
 
 
 def _part(extractor: FeatureExtractor, cells: Cells, data: CellDataModule, part: str) -> Part:
@@ -100,5 +104,3 @@ def _announce(settings: TrainSettings, cells: Cells, extractor: FeatureExtractor
         + "".join(f"  [{stamp}]" for stamp in cells.stamps),
         markup=False,
     )
-    for note in extractor.notes:
-        CONSOLE.print(note, markup=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import yaml
 
-from leukemia_lab.classical_runs import predict_classical
+from leukemia_lab.classical_runs import classical_predictor
 from leukemia_lab.data.splits import Split, check_split, read_split
 from leukemia_lab.device import resolve_device
 from leukemia_lab.errors import ConfigError, RunError
@@ -18,15 +19,15 @@ from leukemia_lab.evaluation.figures import confusion_figure
 from leukemia_lab.evaluation.metrics import confusion, metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, read_predictions, write_predictions
 from leukemia_lab.evaluation.tables import metrics_table
-from leukemia_lab.experiment import Cells, data_module, read_cells
+from leukemia_lab.experiment import SEEN_PARTS, Cells, data_module, read_cells
 from leukemia_lab.identity import run_identity
-from leukemia_lab.net_runs import predict_net
+from leukemia_lab.net_runs import net_predictor
 from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import ClassicalModel, EvaluateSettings, TrainSettings
 
-TEST, TEST_SEEN = "test", "TEST SEEN"
+TEST, TEST_SEEN, AVERAGED = "test", "TEST SEEN", "DIHEDRAL AVERAGING"
 
 
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
@@ -44,8 +45,6 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
             )
         document = _evaluate(settings, folder)
     RESULTS.print(metrics_table(document, ["val", TEST]))
-    if settings.test_time != "none":
-        RESULTS.print(f"val and test: {settings.test_time} averaging at test time")
     RESULTS.print(f"test part opened {folder.record['test_looks']} time(s) by this run")
     RESULTS.print(f"run folder: {folder.path}", markup=False, soft_wrap=True)
     return document
@@ -61,28 +60,29 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
     if not (cells.split.table["part"] == TEST).any():
         raise RunError(f"{folder.path}: its split has no test part")
     _require_seen_parts(folder)
-    folder.count_test_look()  # before anything of it is seen
     device = resolve_device(settings.accelerator, "accelerator")
     data = data_module(trained, cells, device, settings.batch_size)
+    logits_of: Callable[[str], npt.NDArray[Any]]
+    if isinstance(trained.model, ClassicalModel):
+        logits_of = classical_predictor(trained, cells, folder, data)
+    else:
+        logits_of = net_predictor(trained, folder, data, settings.test_time)
+    folder.count_test_look()  # before anything of it is seen, after all that can be refused
     class_names = tuple(folder.record["class_names"])
     parts = _parts(settings, folder)
     folder.update(test_time=None)  # not known, should this be cut off half-way
     for part in parts:
-        logits: npt.NDArray[Any]
-        if isinstance(trained.model, ClassicalModel):
-            logits = predict_classical(trained, cells, folder, data, part)
-        else:
-            logits = predict_net(trained, folder, data, part, settings.test_time)
         rows = cells.split.table[cells.split.table["part"] == part]
-        predicted = predictions_table(rows, logits, class_names, run_id=folder.record["identity"])
+        predicted = predictions_table(rows, logits_of(part), class_names, run_id=folder.record["identity"])
         write_predictions(predicted, folder.path / record.PREDICTIONS)
     folder.update(test_time=settings.test_time)
     return _write_results(folder, class_names)
 
 
 def _parts(settings: EvaluateSettings, folder: RunFolder) -> tuple[str, ...]:
-    """The parts to predict: val anew too where it was predicted in another way, so that the two columns compare."""
-    return (TEST,) if folder.record.get("test_time", "none") == settings.test_time else ("val", TEST)
+    """The parts to predict: all where the table was predicted in another way, so that its rows compare."""
+    same = folder.record.get("test_time", "none") == settings.test_time
+    return (TEST,) if same else (*SEEN_PARTS, TEST)
 
 
 def _require_seen_parts(folder: RunFolder) -> None:
@@ -141,8 +141,10 @@ def trained_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
 def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str, Any]:
     predictions = read_predictions(folder.path / record.PREDICTIONS)
     looks = folder.record["test_looks"]
-    stamps = [*_stamps(folder), *([f"{TEST_SEEN} {looks} TIMES"] if looks > 1 else [])]
+    averaged = [AVERAGED] if folder.record["test_time"] == "dihedral" else []
+    stamps = [*_stamps(folder), *averaged, *([f"{TEST_SEEN} {looks} TIMES"] if looks > 1 else [])]
     document = metrics_document(predictions, class_names, folder.record["positive"], stamps, OBJECTIVE)
+    document["objective"] = folder.record["objective"]  # of training, whatever evaluating averages over
     document["test_time"] = folder.record["test_time"]
     matrix = confusion(predictions[predictions["part"] == TEST], class_names)
     figure = confusion_figure(matrix, class_names, "test" + "".join(f" [{stamp}]" for stamp in stamps))
@@ -159,4 +161,4 @@ def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str,
 
 def _stamps(folder: RunFolder) -> tuple[str, ...]:
     """The stamps that the run was trained with."""
-    return tuple(stamp for stamp in folder.record["stamps"] if not stamp.startswith(TEST_SEEN))
+    return tuple(stamp for stamp in folder.record["stamps"] if not stamp.startswith((TEST_SEEN, AVERAGED)))

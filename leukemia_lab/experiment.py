@@ -18,14 +18,22 @@ from leukemia_lab.data.synthetic import SyntheticSpec
 from leukemia_lab.data.twins import merge_twins, merged_groups
 from leukemia_lab.device import resolve_device, resolve_precision
 from leukemia_lab.errors import ConfigError
+from leukemia_lab.estimators.classifiers import accelerated
 from leukemia_lab.estimators.neural import input_pipeline
-from leukemia_lab.initial_weights import pretrained_constants
+from leukemia_lab.initial_weights import RGB_MODES, pretrained_constants
 from leukemia_lab.ops.pipeline import channel_statistics
 from leukemia_lab.progress import CONSOLE
-from leukemia_lab.schema import CnmcData, FolderData, NetModel, Pipeline, SyntheticData, TrainSettings
+from leukemia_lab.schema import (
+    ClassicalModel,
+    CnmcData,
+    FolderData,
+    NetModel,
+    Pipeline,
+    SyntheticData,
+    TrainSettings,
+)
 from leukemia_lab.targets import build
 
-RGB_MODES = ("none", "sharpen")  # of the LoG: what comes out is still an RGB image
 SEEN_PARTS = ("train", "val")  # what training sees
 STATISTICS_CELLS = 2048  # training cells, evenly spaced, that mean and SD are estimated from
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -66,15 +74,38 @@ def resolve_auto(settings: TrainSettings) -> TrainSettings:
     lr = settings.optim.lr
     if lr == "auto" and isinstance(settings.model, NetModel):
         lr = settings.model.lr
+    pipeline = _resolved_pipeline(settings)
     resolved = settings.model_copy(
         update={
             "trainer": trainer,
-            "pipeline": _resolved_pipeline(settings),
+            "pipeline": pipeline,
             "optim": settings.optim.model_copy(update={"lr": lr}),
+            "model": _resolved_model(settings.model, pipeline),
         }
     )
-    _check_combination(resolved)
+    _check_pipeline(resolved)
+    if isinstance(resolved.model, NetModel):
+        _check_training(resolved)
     return resolved
+
+
+def _resolved_model(model: NetModel | ClassicalModel, pipeline: Pipeline) -> NetModel | ClassicalModel:
+    """The model with the size and filter in effect, so that a run's config says nothing else than was done."""
+    own = {"image_size": pipeline.image_size, "log_mode": pipeline.log.mode}
+    if isinstance(model, NetModel):
+        return model.model_copy(update=own)
+    accelerate = model.classifier.accelerate
+    can = accelerated(model.classifier.estimator["_target_"]) != model.classifier.estimator["_target_"]
+    if accelerate is True and not can:
+        raise ConfigError(
+            f"model.classifier.accelerate=true: there is no {model.classifier.estimator['_target_']} of "
+            "scikit-learn-intelex here; pip install 'leukemia-lab[fast]', or set it to auto"
+        )
+    classifier = model.classifier.model_copy(
+        update={"accelerate": can and model.classifier.searches if accelerate == "auto" else accelerate}
+    )
+    features = model.features.model_copy(update=own)
+    return model.model_copy(update=own | {"classifier": classifier, "features": features})
 
 
 def _resolved_pipeline(settings: TrainSettings) -> Pipeline:
@@ -84,24 +115,29 @@ def _resolved_pipeline(settings: TrainSettings) -> Pipeline:
     mode = model.log_mode if pipeline.log.mode == "auto" else pipeline.log.mode
     normalise = pipeline.normalise
     if normalise == "auto":
-        has_constants = model.loads_weights and model.weights_node is not None and mode in RGB_MODES
-        normalise = "pretrained" if has_constants else "train"
+        constants = pretrained_constants(model) if model.loads_weights else None
+        normalise = "pretrained" if constants is not None and mode in constants.log_modes else "train"
     log = pipeline.log.model_copy(update={"mode": mode})
     return pipeline.model_copy(update={"image_size": size, "log": log, "normalise": normalise})
 
 
-def _check_combination(settings: TrainSettings) -> None:
-    pipeline, trainer = settings.pipeline, settings.trainer
-    if pipeline.normalise in ("imagenet", "pretrained") and pipeline.log.mode not in RGB_MODES:
+def _check_pipeline(settings: TrainSettings) -> None:
+    pipeline, mode = settings.pipeline, settings.pipeline.log.mode
+    if pipeline.normalise == "imagenet" and mode not in RGB_MODES:
         raise ConfigError(
-            f"pipeline.normalise={pipeline.normalise} holds for RGB images, not for log.mode={pipeline.log.mode}: "
-            "set pipeline.normalise=train"
+            f"pipeline.normalise=imagenet holds for RGB images, not for log.mode={mode}: set pipeline.normalise=train"
         )
-    if pipeline.normalise == "pretrained" and settings.model.weights_node is None:
-        raise ConfigError(
-            f"pipeline.normalise=pretrained: {settings.model.name} has no ImageNet weights with constants; "
-            "set pipeline.normalise=train"
-        )
+    if pipeline.normalise == "pretrained":
+        constants = pretrained_constants(settings.model)
+        if constants is None or mode not in constants.log_modes:
+            raise ConfigError(
+                f"pipeline.normalise=pretrained: the weights of {settings.model.name} bring no constants for "
+                f"log.mode={mode}; set pipeline.normalise=train"
+            )
+
+
+def _check_training(settings: TrainSettings) -> None:
+    trainer = settings.trainer
     if settings.augment.on_host is not None and trainer.resident is True:
         raise ConfigError(
             f"trainer.resident=true: augment={settings.augment.name} works on the host, cell by cell; set "
@@ -167,15 +203,15 @@ def protocol(settings: TrainSettings) -> Protocol:
 
 
 def data_module(
-    settings: TrainSettings, cells: Cells, device: torch.device, batch_size: int
+    settings: TrainSettings, cells: Cells, device: torch.device, batch_size: int, *, augmented: bool = False
 ) -> CellDataModule:
-    """The loaders of every part of the split over the decoded cache."""
+    """The loaders of every part of the split over the decoded cache; `augmented` builds the host's policy too."""
     size = settings.pipeline.image_size
     assert isinstance(size, int)  # resolve_auto has run
     images = decoded_images(cells.index, size, cache_folder())
     wanted = settings.trainer.resident
     resident = fits_on_device(images.nbytes, device) if wanted == "auto" else wanted and device.type == "cuda"
-    on_host = settings.augment.on_host
+    on_host = settings.augment.on_host if augmented else None
     return CellDataModule(
         images,
         label_indices(cells.index),
@@ -193,7 +229,8 @@ def data_module(
 def training_data(settings: TrainSettings, cells: Cells) -> CellDataModule:
     """The loaders as training has them."""
     device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
-    return data_module(settings, cells, device, settings.trainer.batch_size)
+    is_net = isinstance(settings.model, NetModel)
+    return data_module(settings, cells, device, settings.trainer.batch_size, augmented=is_net)
 
 
 def label_indices(index: CellIndex) -> npt.NDArray[np.int64]:
@@ -219,7 +256,9 @@ def normalisation(
     if settings.pipeline.normalise == "none":
         return None, None
     if settings.pipeline.normalise == "pretrained":
-        return pretrained_constants(settings.model)
+        constants = pretrained_constants(settings.model)
+        assert constants is not None  # resolve_auto has run
+        return list(constants.mean), list(constants.std)
     pipeline = input_pipeline(settings.pipeline.log.model_dump(), None, None, None).to(data.device)
     if settings.pipeline.normalise == "train":
         loader = data.loader("train", limit=STATISTICS_CELLS)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from leukemia_lab.classical_runs import run_extractor
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.fit import load_model
@@ -32,8 +33,10 @@ FILE, FOLDER = "features.parquet", Path("features")
 
 def export_faults(settings: ExportSettings) -> list[str]:
     """The faults that building shows; a run has been built before, and pixels need no net."""
-    if settings.run is None and settings.features == "model":
-        return build_faults(settings.as_training())
+    if settings.run is None:
+        if settings.data_root is not None:
+            return ["data_root: of no effect without run=…; give data.root=…"]
+        return build_faults(settings.as_training()) if settings.features == "model" else []
     return []
 
 
@@ -56,17 +59,20 @@ def _export_run(settings: ExportSettings, folder: RunFolder) -> Path:
     trained = trained_settings(folder, settings.data_root)
     cells = trained_cells(trained, folder)
     path = _free(folder.path / FILE if settings.output is None else settings.output, settings)
-    trained = _with_features(trained, settings)
-    if TEST in settings.parts:
-        folder.count_test_look()
+    here = trained.trainer.model_copy(update={"accelerator": settings.trainer.accelerator})
+    trained = _with_features(trained.model_copy(update={"trainer": here}), settings)
     data = training_data(trained, cells)
     if settings.features == "model" and isinstance(trained.model, NetModel):
         model = load_model(folder.path / folder.record["best_checkpoint"])
         extractor = trained_net_extractor(
-            trained, model, data, f"best weights of run {folder.record['identity']}", ()
+            trained, model, data, f"best weights of run {folder.record['identity']}"
         )
+    elif settings.features == "model":
+        extractor = run_extractor(trained, cells, folder, data)
     else:
         extractor = _source(trained, settings, cells, data)
+    if TEST in settings.parts:
+        folder.count_test_look()
     return _write(path, settings, extractor, cells, data)
 
 
@@ -111,14 +117,18 @@ def _source(
 def _free(path: Path, settings: ExportSettings) -> Path:
     if path.exists() and not settings.force:
         raise RunError(f"{path} is there already: give another output=…, or force=true to write over it")
+    if path.is_dir():
+        raise RunError(f"output={path} is a folder: name a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"output={path}: its folder cannot be made: {error}") from error
     return path
 
 
 def _write(
     path: Path, settings: ExportSettings, extractor: FeatureExtractor, cells: Cells, data: CellDataModule
 ) -> Path:
-    for note in extractor.notes:
-        CONSOLE.print(note, markup=False)
     table = cells.split.table
     rows = pd.concat([table[table["part"] == part] for part in settings.parts])
     values = np.concatenate([features_of(extractor, cells, data, part) for part in settings.parts])
@@ -128,12 +138,13 @@ def _write(
         data_fingerprint=cells.index.fingerprint,
         split_hash=cells.split.hash,
         weights_source=extractor.weights,
-        weights_hash=extractor.shaped_by.get("state"),
+        weights_hash=extractor.weights_state,
+        stamps=cells.stamps,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_features(path, rows, values, extractor.names(values.shape[1]), source)
+    stamps = "".join(f" [{stamp}]" for stamp in cells.stamps)
     RESULTS.print(
-        f"{len(rows)} cells x {values.shape[1]} features ({extractor.description}): {path}",
+        f"{len(rows)} cells x {values.shape[1]} features ({extractor.description}){stamps}: {path}",
         markup=False,
         soft_wrap=True,
     )

@@ -20,6 +20,7 @@ from torch import nn
 from leukemia_lab.atomic import replacing
 from leukemia_lab.data.cache import cache_folder
 from leukemia_lab.data.datamodule import CellDataModule
+from leukemia_lab.data.images import RESIZE_METHOD
 from leukemia_lab.errors import CacheError, ConfigError
 from leukemia_lab.estimators.fit import predict
 from leukemia_lab.estimators.neural import CellClassifier, input_pipeline
@@ -28,7 +29,10 @@ from leukemia_lab.features.morphology import MORPHOLOGY_NAMES, morphology_featur
 from leukemia_lab.features.pixels import pixel_features, pixel_names
 from leukemia_lab.features.table import numbered_names
 from leukemia_lab.hashing import content_hash
+from leukemia_lab.identity import PIPELINE_VERSION
 from leukemia_lab.initial_weights import initial_weights
+from leukemia_lab.net_runs import new_classifier
+from leukemia_lab.nets.stages import HEAD, stages
 from leukemia_lab.progress import CONSOLE, progress
 from leukemia_lab.schema import (
     ClassicalModel,
@@ -38,7 +42,9 @@ from leukemia_lab.schema import (
     PixelFeatures,
     TrainSettings,
 )
+from leukemia_lab.schema.fields import Target
 
+MORPHOLOGY_BLOCK = 4096  # cells whose pixels are in memory at a time
 VERSION = 1  # raise it when the same settings give other features
 
 
@@ -54,12 +60,19 @@ class FeatureExtractor:
     names: Callable[[int], Sequence[str]]
     extract: Callable[[str], npt.NDArray[np.float32]]
     weights: str | None = None
-    notes: tuple[str, ...] = ()
+
+    @property
+    def weights_state(self) -> str | None:
+        """The hash of the net's weights before its head; None where there is no net."""
+        state: str | None = self.shaped_by.get("state")
+        return state
 
     @property
     def hash(self) -> str:
         """The hash of what shaped the features."""
-        return content_hash(self.shaped_by | {"version": VERSION})
+        return content_hash(
+            self.shaped_by | {"version": VERSION, "resize": RESIZE_METHOD, "pipeline": PIPELINE_VERSION}
+        )
 
 
 def feature_extractor(settings: TrainSettings, cells: Cells, data: CellDataModule) -> FeatureExtractor:
@@ -135,8 +148,11 @@ def morphology_extractor(data: CellDataModule) -> FeatureExtractor:
     image_size = int(data.cells.images.shape[1])
 
     def extract(part: str) -> npt.NDArray[np.float32]:
-        images = data.cells[data.rows[part], 0]["image"]
-        return morphology_features(images.permute(0, 2, 3, 1).cpu().numpy())
+        blocks = [
+            morphology_features(data.cells[rows, 0]["image"].permute(0, 2, 3, 1).cpu().numpy())
+            for rows in torch.split(data.rows[part], MORPHOLOGY_BLOCK)
+        ]
+        return np.concatenate(blocks)
 
     shaped_by = {
         "kind": "morphology",
@@ -147,34 +163,19 @@ def morphology_extractor(data: CellDataModule) -> FeatureExtractor:
 
 
 def _net_extractor(
-    settings: TrainSettings, net: dict[str, Any], cells: Cells, data: CellDataModule
+    settings: TrainSettings, net: Target, cells: Cells, data: CellDataModule
 ) -> FeatureExtractor:
-    mean, std = normalisation(settings, data)
-    torch.manual_seed(settings.seed)  # random weights depend on the seed alone
-    model = CellClassifier(
-        net=net,
-        class_names=cells.index.class_names,
-        positive=cells.index.positive,
-        image_size=int(settings.pipeline.image_size),
-        log=settings.pipeline.log.model_dump(),
-        augment=None,
-        mean=mean,
-        std=std,
-        freeze="none",
-        thaw_every=None,
-        class_weights=None,
-        focal_gamma=None,
-        optim=settings.optim.model_dump() | {"ema_decay": None},
-        seed=settings.seed,
-    )
+    model = new_classifier(settings, net, cells, data)
     weights = initial_weights(settings.model)
-    notes = [] if weights is None else model.start_from(weights.state)
-    source = "random weights" if weights is None else weights.source
-    return trained_net_extractor(settings, model, data, source, tuple(notes))
+    if weights is not None:
+        model.start_from(weights.state)
+    return trained_net_extractor(
+        settings, model, data, "random weights" if weights is None else weights.source
+    )
 
 
 def trained_net_extractor(
-    settings: TrainSettings, model: CellClassifier, data: CellDataModule, weights: str, notes: tuple[str, ...]
+    settings: TrainSettings, model: CellClassifier, data: CellDataModule, weights: str
 ) -> FeatureExtractor:
     """The activations before the last layer of `model`'s net as it is now; `weights` says which those are."""
     net = model.evaluated_net
@@ -197,15 +198,27 @@ def trained_net_extractor(
     )
     name = model.hparams["net"].get("name", model.hparams["net"]["_target_"].rpartition(".")[2])
     description = f"activations before the last layer of {name}, {weights}"
-    return FeatureExtractor(shaped_by, description, numbered_names, extract, weights, notes)
+    return FeatureExtractor(shaped_by, description, numbered_names, extract, weights)
 
 
 def _state_hash(net: nn.Module) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for name, value in net.state_dict().items():
+    head = {
+        id(value) for module in _head(net) for value in module.parameters()
+    }  # takes no part in the features
+    for name, value in net.state_dict(keep_vars=True).items():
+        if id(value) in head:
+            continue
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _head(net: nn.Module) -> list[nn.Module]:
+    try:
+        return stages(net)[HEAD]
+    except ConfigError:  # a user's net that cannot be cut: all of it counts
+        return []
 
 
 def _pipeline_values(

@@ -74,12 +74,17 @@ def _model_in_effect(model: dict[str, Any], settings: TrainSettings) -> dict[str
     """The model without the keys that it does not use; a file of weights counts by its content, not by its path."""
     del model["weights_path"], model["pretrained"]
     owner = model["features"] if isinstance(settings.model, ClassicalModel) else model
-    if not settings.model.loads_weights and settings.pipeline.normalise != "pretrained":
+    from_library = settings.model.loads_weights and settings.model.weights_path is None
+    if not from_library and settings.pipeline.normalise != "pretrained":
         owner.pop("weights", None)  # with the weights goes what says where they come from
     for key in ("image_size", "log_mode"):
         model.get("features", {}).pop(key, None)  # the pipeline's count
     if model.get("freeze") == "none":
         del model["thaw_every"]
+    if isinstance(settings.model, ClassicalModel):
+        owner.get("net", {}).pop("dropout", None)  # features are taken in evaluation mode
+        if not settings.model.classifier.searches:
+            del model["classifier"]["cv_folds"]
     return model
 
 

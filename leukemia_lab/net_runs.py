@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -23,6 +24,7 @@ from leukemia_lab.progress import CONSOLE
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import NetModel, TrainSettings
+from leukemia_lab.schema.fields import Target
 
 PICTURES = 8  # cells in the grid raw -> filtered -> augmented
 
@@ -67,49 +69,64 @@ def _peak_memory(data: CellDataModule) -> int | None:
     return torch.cuda.max_memory_allocated(data.device) if data.device.type == "cuda" else None
 
 
-def predict_net(
-    settings: TrainSettings, folder: RunFolder, data: CellDataModule, part: str, test_time: str
-) -> npt.NDArray[np.float32]:
-    """Logits float32 [n, K] of `part` by the best weights of a finished run, averaged by `test_time` or not."""
+def net_predictor(
+    settings: TrainSettings, folder: RunFolder, data: CellDataModule, test_time: str
+) -> Callable[[str], npt.NDArray[np.float32]]:
+    """A function from a part to its logits float32 [n, K] by the best weights of a finished run."""
     model = load_model(folder.path / folder.record["best_checkpoint"])
-    return _predict(settings, model, data, part, "dihedral" if test_time == "dihedral" else "logits")
+    output: Output = "dihedral" if test_time == "dihedral" else "logits"
+    return lambda part: _predict(settings, model, data, part, output)
 
 
 def _predict(
     settings: TrainSettings, model: CellClassifier, data: CellDataModule, part: str, output: Output
 ) -> npt.NDArray[np.float32]:
-    fp16_on_cpu = settings.trainer.precision == "16-mixed" and data.device.type == "cpu"
     return predict(
         model,
         data,
         part,
         output=output,
-        precision="32-true" if fp16_on_cpu else settings.trainer.precision,
+        precision=settings.trainer.precision,
         deterministic=settings.trainer.deterministic,
     )
 
 
-def _model(settings: TrainSettings, cells: Cells, data: CellDataModule, folder: RunFolder) -> CellClassifier:
-    node = settings.model
-    assert isinstance(node, NetModel)
+def new_classifier(
+    settings: TrainSettings, net: Target, cells: Cells, data: CellDataModule, **policies: Any
+) -> CellClassifier:
+    """A classifier with random weights, which depend on the seed alone; `policies` are those of training."""
     mean, std = normalisation(settings, data)
-    counts = data.class_counts("train", len(cells.index.class_names))
-    torch.manual_seed(settings.seed)  # the weights depend on the seed alone
-    model = CellClassifier(
-        net=node.net,
+    plain: dict[str, Any] = {"augment": None, "freeze": "none", "thaw_every": None}
+    plain |= {"class_weights": None, "focal_gamma": None}
+    torch.manual_seed(settings.seed)
+    return CellClassifier(
+        net=net,
         class_names=cells.index.class_names,
         positive=cells.index.positive,
         image_size=int(settings.pipeline.image_size),
         log=settings.pipeline.log.model_dump(),
-        augment=settings.augment.on_device,
         mean=mean,
         std=std,
-        freeze=node.freeze,
-        thaw_every=node.thaw_every,
-        class_weights=balanced_class_weights(counts) if settings.balance.class_weight else None,
-        focal_gamma=settings.balance.focal_gamma,
         optim=settings.optim.model_dump(),
         seed=settings.seed,
+        **(plain | policies),
+    )
+
+
+def _model(settings: TrainSettings, cells: Cells, data: CellDataModule, folder: RunFolder) -> CellClassifier:
+    node, balance = settings.model, settings.balance
+    assert isinstance(node, NetModel)
+    counts = data.class_counts("train", len(cells.index.class_names))
+    model = new_classifier(
+        settings,
+        node.net,
+        cells,
+        data,
+        augment=settings.augment.on_device,
+        freeze=node.freeze,
+        thaw_every=node.thaw_every,
+        class_weights=balanced_class_weights(counts) if balance.class_weight else None,
+        focal_gamma=balance.focal_gamma,
     )
     _load_weights(node, model, folder)  # a resumed run's checkpoint overrules them
     return model
@@ -118,6 +135,8 @@ def _model(settings: TrainSettings, cells: Cells, data: CellDataModule, folder: 
 def _load_weights(node: NetModel, model: CellClassifier, folder: RunFolder) -> None:
     weights = initial_weights(node)
     if weights is None:
+        if model.frozen:
+            CONSOLE.print(f"note: the frozen stages keep their random weights: {', '.join(model.frozen)}")
         return
     notes = model.start_from(weights.state)
     folder.update(initial_weights=weights.source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import traceback
 import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -56,8 +57,18 @@ def build(node: Mapping[str, Any], **supplied: Any) -> Any:
     arguments = {name: value for name, value in node.items() if name != KEY}
     try:
         return locate(node[KEY])(**supplied, **arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{node[KEY]} cannot be built with {arguments}: {error}") from error
+    except (ConfigError, NotImplementedError):
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{node[KEY]} cannot be built with {arguments}: {type(error).__name__}: {error}{where(error)}"
+        ) from error
+
+
+def where(error: BaseException) -> str:
+    """` (file.py:12)`: the line that raised `error`, where it is known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 def target_faults(node: Mapping[str, Any], supplied: Collection[str], key: str) -> list[str]:

@@ -9,7 +9,10 @@ from collections.abc import Iterable
 def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
     """` Did you mean …?` with the allowed name nearest to `given`, or an empty string."""
     by_lower = {name.lower(): name for name in allowed}
-    close = difflib.get_close_matches(given.lower(), by_lower, n=1, cutoff=0.6)
+    begun = [name for name in by_lower if given and name.startswith(given.lower())]
+    close = (
+        begun[:1] if len(begun) == 1 else difflib.get_close_matches(given.lower(), by_lower, n=1, cutoff=0.6)
+    )
     if not close:
         return ""
     name = by_lower[close[0]]

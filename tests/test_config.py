@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from pydantic import BaseModel
 
 from leukemia_lab import evaluate, train
 from leukemia_lab.config import Composer, checked, conf_dir
 from leukemia_lab.hashing import content_hash
+from leukemia_lab.initial_weights import pretrained_constants
 from leukemia_lab.preflight import build_faults
-from leukemia_lab.schema import TrainSettings
+from leukemia_lab.schema import EvaluateSettings, ExportSettings, TrainSettings
 
 BAD_INPUT = 2
 
@@ -50,6 +52,13 @@ BAD_INPUT = 2
         ),
         (["model.net._target_=my_net.Net"], ["no module 'my_net'", "PYTHONPATH"]),
         (["~model.net.dropout"], ["model.net.dropout: missing; leukemia_lab.nets.small.simple_cnn needs it"]),
+        (["model=own"], ["model.net._target_: not set; give model.net._target_=…"]),
+        (["model.thaw=2"], ["Did you mean model.thaw_every?"]),
+        (["model=svm", "model.features.size=256"], ["model.features.size: 256 cannot be used"]),
+        (
+            ["model=vgg16", "pipeline.image_size=16"],
+            ["needs images of 32 px or more: got 16"],
+        ),
         (["foo"], ["foo: not understood", "write key=value"]),
         (["model=simple_cnn,vgg13"], ["several values make a sweep: add -m"]),
         (["-m", "model=simple_cnn,vgg61"], ["model: 'vgg61' is no choice"]),
@@ -122,23 +131,47 @@ NEEDED_BY = {
 }
 
 
+def with_needed(choice: str) -> list[str]:
+    return [choice, *NEEDED_BY.get(choice.partition("/")[0], NEEDED_BY.get(choice, []))]
+
+
 def choices() -> list[str]:
     files = [file.relative_to(conf_dir()) for file in conf_dir().glob("*/**/*.yaml")]
     return sorted(f"{file.parent.as_posix()}={file.stem}" for file in files)
 
 
 def test_there_are_as_many_choices_as_expected() -> None:
-    assert len(choices()) == 49
+    assert len(choices()) == 53
 
 
 @pytest.mark.parametrize("choice", choices())
 def test_every_yaml_composes_binds_and_builds(choice: str) -> None:
     composer = Composer("train", TrainSettings, None)
-    config = composer.compose([choice, *NEEDED_BY.get(choice.partition("/")[0], NEEDED_BY.get(choice, []))])
+    config = composer.compose(with_needed(choice))
     assert composer.settings_faults(config) == []
     settings = checked(TrainSettings, config)
     random_weights = settings.model.model_copy(update={"pretrained": False})  # no download in a test
     assert build_faults(settings.model_copy(update={"model": random_weights})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("train", TrainSettings), ("evaluate", EvaluateSettings), ("export_features", ExportSettings)],
+)
+def test_every_primary_config_composes(name: str, settings: type[BaseModel]) -> None:
+    composer = Composer(name, settings, None)
+    config = composer.compose(["run=somewhere"] if name == "evaluate" else [])
+    assert composer.settings_faults(config) == []
+    assert len(list(conf_dir().glob("*.yaml"))) == 3
+
+
+@pytest.mark.parametrize("choice", [choice for choice in choices() if choice.startswith("model")])
+def test_every_source_of_weights_is_there_with_its_constants(choice: str) -> None:
+    config = Composer("train", TrainSettings, None).compose(with_needed(choice))
+    model = checked(TrainSettings, config).model
+    constants = pretrained_constants(model)
+    assert (constants is None) == (model.weights_node is None)
+    assert constants is None or (len(constants.mean) == 3 and min(constants.std) > 0)
 
 
 def test_an_experiment_overrules_the_primary_config_and_the_command_line_overrules_it() -> None:

@@ -185,7 +185,7 @@ def test_the_models_own_size_filter_and_rate_stand_for_auto() -> None:
     ("overrides", "expected"),
     [
         (["pipeline.normalise=imagenet", "pipeline.log.mode=append"], "holds for RGB images"),
-        (["pipeline.normalise=pretrained"], "simple_cnn has no ImageNet weights"),
+        (["pipeline.normalise=pretrained"], "weights of simple_cnn bring no constants"),
         (["augment=positional", "trainer.resident=true"], "works on the host"),
         (["optim.ema_decay=0.9", "trainer.precision=bf16-true"], "bfloat16 has too few digits"),
     ],

@@ -31,14 +31,14 @@ CHECKED_SEEDS = 32  # calls that `check_policy` makes: a transform of probabilit
 class Albumentations:
     """A sequence of albumentations' transforms: `transforms` holds nodes `{name: Affine, scale: [0.9, 1.1], p: 0.5}`.
 
-    `name` is a class of albumentations, the other keys are its arguments; a container (OneOf, SomeOf,
-    Sequential) takes a list of such nodes as its own `transforms`. Matches `albumentations.Compose`.
+    `name` is a class of albumentations, the other keys are its arguments; a name alone takes the defaults. A container
+    (OneOf, SomeOf, Sequential) takes a list of such nodes as its own `transforms`. Matches `albumentations.Compose`.
 
     Raises:
         ConfigError: a name or an argument is unknown, or a value cannot be used.
     """
 
-    def __init__(self, transforms: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, transforms: Sequence[str | dict[str, Any]]) -> None:
         self.transforms = transforms
         albumentations = _albumentations()
         self._compose = albumentations.Compose(_transforms(transforms, albumentations))
@@ -53,7 +53,7 @@ class Albumentations:
             augmented: Image = self._compose(image=image)["image"]
         return augmented
 
-    def __reduce__(self) -> tuple[type[Albumentations], tuple[Sequence[dict[str, Any]]]]:
+    def __reduce__(self) -> tuple[type[Albumentations], tuple[Sequence[str | dict[str, Any]]]]:
         return type(self), (self.transforms,)
 
 
@@ -66,12 +66,16 @@ def _albumentations() -> Any:
     return albumentations
 
 
-def _transforms(nodes: Sequence[Mapping[str, Any]], albumentations: Any) -> list[Any]:
+def _transforms(nodes: Sequence[str | Mapping[str, Any]], albumentations: Any) -> list[Any]:
     """The transforms that `nodes` describe; ConfigError lists the faults of all."""
+    if not isinstance(nodes, Sequence) or isinstance(nodes, str):
+        raise ConfigError(
+            f"{KEY}: {nodes!r} is no list of transforms; write [{{name: HorizontalFlip, p: 0.5}}, …]"
+        )
     transforms, faults = [], []
     for node in nodes:
         try:
-            transforms.append(_transform(node, albumentations))
+            transforms.append(_transform({"name": node} if isinstance(node, str) else node, albumentations))
         except ConfigError as error:
             faults.append(str(error))
     if faults:
@@ -81,6 +85,10 @@ def _transforms(nodes: Sequence[Mapping[str, Any]], albumentations: Any) -> list
 
 def _transform(node: Mapping[str, Any], albumentations: Any) -> Any:
     """The transform that `node` describes, with every fault an error: albumentations only warns of many."""
+    if not isinstance(node, Mapping):
+        raise ConfigError(
+            f"{KEY}: {node!r} is no transform; write {{name: {node}}}, with its arguments beside the name"
+        )
     known = {
         name: found
         for name, found in vars(albumentations).items()
@@ -143,6 +151,10 @@ def augmented(policy: HostPolicy, image: Image, seed: int) -> Image:
         raise ConfigError(
             f"augment.on_host: {type(policy).__name__} fails on an image of {image.shape}: {error!r}"
         ) from error
+    if not isinstance(result, np.ndarray):
+        raise ConfigError(
+            f"augment.on_host: {type(policy).__name__} returns a {type(result).__name__}, no image"
+        )
     if result.shape != image.shape or result.dtype != np.uint8:
         raise ConfigError(
             f"augment.on_host: {type(policy).__name__} made {result.dtype} {result.shape} of uint8 {image.shape}: "

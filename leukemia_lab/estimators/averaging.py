@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @torch.no_grad()
@@ -14,8 +14,12 @@ def move_average(average: nn.Module, net: nn.Module, decay: float, step: int) ->
     TensorFlow's ExponentialMovingAverage) the random start would weigh heavily for 1 / (1 - decay) steps.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
-    ours, theirs = average.state_dict(), net.state_dict()
-    floating = [name for name, value in ours.items() if value.is_floating_point()]
-    torch._foreach_lerp_([ours[name] for name in floating], [theirs[name] for name in floating], share)
-    for name in ours.keys() - set(floating):  # counters of batch normalisation
-        ours[name].copy_(theirs[name])
+    pairs: list[tuple[Tensor, Tensor]] = []  # a weight that is shared within the net stands here once
+    pairs += zip(average.parameters(), net.parameters(), strict=True)
+    for ours, theirs in zip(average.buffers(), net.buffers(), strict=True):
+        if ours.is_floating_point():
+            pairs.append((ours, theirs))
+        else:  # counters of batch normalisation
+            ours.copy_(theirs)
+    averages, currents = ([pair[side] for pair in pairs] for side in (0, 1))
+    torch._foreach_lerp_(averages, currents, share)

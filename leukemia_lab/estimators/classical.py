@@ -20,7 +20,6 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import recall_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -40,7 +39,7 @@ from leukemia_lab.progress import CONSOLE, progress
 from leukemia_lab.targets import KEY
 
 SMALLEST_PROBABILITY = 1e-7
-SIGMOID = "sigmoid on val"
+TEMPERATURE = "temperature on val"
 
 Features = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -65,7 +64,7 @@ class ClassicalFit:
 
     `model` is a scikit-learn estimator with labels 0..K-1; `chosen` has the arguments that the search chose,
     `search_score` their mean balanced accuracy over `n_folds` folds (None and 0 without a search); `calibration`
-    is `sigmoid on val` or `none: <reason>`.
+    is `temperature on val` or `none: <reason>`.
     """
 
     model: Any
@@ -99,13 +98,7 @@ def fit_classical(
         ConfigError: classifier or grid cannot be used, or do not fit these cells.
         DataError: features are not finite or do not belong to the labels, or there are fewer than two classes.
     """
-    faults = classifier_faults(classifier, grid)
-    if faults:
-        raise ConfigError("; ".join(faults))
-    for part, name in ((train, "train"), (val, "val")):
-        _check_part(part, name, n_classes)
-    if len(np.unique(train.labels)) < 2:
-        raise DataError("the training part has cells of one class only. Choose another fold or protocol.")
+    _check(train, val, classifier, grid, n_classes)
     searched = dict(classifier) | ({KEY: accelerated(classifier[KEY])} if accelerate else {})
     prepare = partial(_steps, scale, pca, seed)
     choices = candidates(grid)
@@ -113,9 +106,10 @@ def fit_classical(
     scores = _search(train, folds, prepare, make_classifier(searched, seed), choices)
     best = int(np.argmax(scores.round(12)))  # the first of equals, whatever the last digit of a mean
     model, warned = _refit(train, prepare, make_classifier(classifier, seed).set_params(**choices[best]))
-    calibrated, calibration = _calibrate(model, val)
+    with _explained(classifier, len(train.labels)):
+        calibrated, calibration = _calibrate(model, val)
     notes = [*_search_notes(len(choices), len(folds), cv_folds), *warned]
-    if calibration != SIGMOID:
+    if calibration != TEMPERATURE:
         notes.append(f"probabilities are not calibrated ({calibration})")
     return ClassicalFit(
         model=calibrated,
@@ -128,17 +122,38 @@ def fit_classical(
     )
 
 
+def _check(
+    train: Part, val: Part, classifier: Mapping[str, Any], grid: Mapping[str, Sequence[Any]], n_classes: int
+) -> None:
+    faults = classifier_faults(classifier, grid)
+    if faults:
+        raise ConfigError("; ".join(faults))
+    for part, name in ((train, "train"), (val, "val")):
+        _check_part(part, name, n_classes)
+    if len(np.unique(train.labels)) < 2:
+        raise DataError("the training part has cells of one class only. Choose another fold or protocol.")
+
+
 def predict_logits(fit: ClassicalFit, features: Features) -> npt.NDArray[np.float64]:
     """Log of the probabilities [n, n_classes], clipped below at SMALLEST_PROBABILITY.
 
-    A class that the training part lacked stays there. Raises DataError where features are not finite.
+    A class that the training part lacked stays there.
+
+    Raises:
+        DataError: features, or the probabilities that the classifier makes of them, are not finite.
     """
     _check_features(features, "the features")
-    if hasattr(fit.model, "predict_proba"):
-        known = fit.model.predict_proba(features)
-    else:
-        scores = fit.model.decision_function(features)
-        known = softmax(scores if scores.ndim == 2 else np.stack([np.zeros_like(scores), scores], 1), axis=1)
+    with _explained(fit.model, len(features)):
+        if hasattr(fit.model, "predict_proba"):
+            known = fit.model.predict_proba(features)
+        else:
+            scores = fit.model.decision_function(features)
+            both = scores if scores.ndim == 2 else np.stack([np.zeros_like(scores), scores], 1)
+            known = softmax(both, axis=1)
+    if not np.isfinite(known).all():
+        raise DataError(
+            f"{NODE} gives probabilities that are not finite: choose another classifier or other settings."
+        )
     probabilities = np.zeros((len(features), fit.n_classes))
     probabilities[:, fit.model.classes_] = known
     logits: npt.NDArray[np.float64] = np.log(probabilities.clip(SMALLEST_PROBABILITY, 1))
@@ -202,18 +217,19 @@ def _refit(train: Part, prepare: Preparation, classifier: Any) -> tuple[Pipeline
     with warnings.catch_warnings(record=True) as caught, _explained(classifier, len(train.labels)):
         warnings.simplefilter("always")
         model.fit(train.features, train.labels)
-    unfinished = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
-    return model, [f"{NODE}: {message.splitlines()[0]}" for message in unfinished]
+    of_interest = (warning for warning in caught if not issubclass(warning.category, FutureWarning))
+    warned = dict.fromkeys(str(warning.message).splitlines()[0] for warning in of_interest)
+    return model, [f"{NODE}: {message}" for message in warned]
 
 
 def _calibrate(model: Pipeline, val: Part) -> tuple[Any, str]:
-    """Platt's sigmoid of the model's scores, one against the rest, where `val` has two cells of each class."""
+    """One temperature for the model's scores, which changes no decision, where `val` has two cells of each class."""
     classes, counts = np.unique(val.labels, return_counts=True)
     if not np.array_equal(classes, model.classes_) or counts.min() < 2:
         return model, "none: the validation part has fewer than two cells of a class"
-    # The model is frozen: all of val fits the one sigmoid, and cv only says in how many turns it is predicted.
-    calibrated = CalibratedClassifierCV(FrozenEstimator(model), method="sigmoid", cv=2, ensemble=False)
-    return calibrated.fit(val.features, val.labels), SIGMOID
+    # The model is frozen: all of val fits the one temperature, and cv only says in how many turns it is predicted.
+    calibrated = CalibratedClassifierCV(FrozenEstimator(model), method="temperature", cv=2, ensemble=False)
+    return calibrated.fit(val.features, val.labels), TEMPERATURE
 
 
 @contextmanager
@@ -234,7 +250,7 @@ def _search_notes(n_choices: int, n_folds: int, cv_folds: int) -> list[str]:
     too_few = "the training part has too few groups of a class"
     if n_folds == 0:
         return [f"{GRID}: no search, the first of {n_choices} settings was taken: {too_few} for two folds"]
-    return [f"{GRID}: searched in {n_folds} folds instead of model.cv_folds={cv_folds}: {too_few}"]
+    return [f"{GRID}: searched in {n_folds} folds instead of model.classifier.cv_folds={cv_folds}: {too_few}"]
 
 
 def _check_part(part: Part, name: str, n_classes: int) -> None:

@@ -15,8 +15,8 @@ from leukemia_lab.errors import ConfigError
 from leukemia_lab.targets import KEY, build, locate, target_faults
 from leukemia_lab.wording import nearest
 
-NODE = "model.classifier"
-GRID = "model.grid"
+NODE = "model.classifier.estimator"
+GRID = "model.classifier.grid"
 ALL_CORES = -1
 # Those of scikit-learn-intelex whose predictions were compared with scikit-learn's.
 ACCELERATED = {
@@ -52,7 +52,7 @@ def candidates(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def classifier_faults(classifier: Mapping[str, Any], grid: Mapping[str, Any]) -> list[str]:
-    """All faults of the nodes `model.classifier` and `model.grid` that show without data, one line each."""
+    """All faults of `model.classifier.estimator` and `model.classifier.grid` that show without data, a line each."""
     faults = target_faults(classifier, (), NODE)
     if faults:
         return faults

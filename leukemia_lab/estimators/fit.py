@@ -103,6 +103,8 @@ def predict(
 ) -> npt.NDArray[np.float32]:
     """`output` float32 [n, K] or [n, D] of the cells of `part`, in the order of the data module's rows, unaugmented."""
     request = StopRequest()
+    if precision == "16-mixed" and data.device.type == "cpu":  # Lightning would take bfloat16 and not say so
+        precision = "32-true"
     trainer = _trainer(data, precision, deterministic, logger=False, callbacks=[request])
     model.output = output
     with _quiet(), _exact_float32(precision), interruptible(request):

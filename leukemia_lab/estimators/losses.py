@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,7 +29,9 @@ def classification_loss(
     )
     true_class = logits.softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
     total = len(labels) if class_weights is None else class_weights[labels].sum()
-    return ((1 - true_class) ** focal_gamma * each).sum() / total
+    # clamped, as the gradient of x^gamma with gamma below 1 is infinite at x = 0
+    focus = (1 - true_class).clamp_min(torch.finfo(logits.dtype).tiny ** 0.5) ** focal_gamma
+    return (focus * each).sum() / total
 
 
 def balanced_class_weights(counts: Sequence[int]) -> list[float]:

@@ -35,6 +35,7 @@ class FeatureSource:
     split_hash: str
     weights_source: str | None
     weights_hash: str | None
+    stamps: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -99,4 +100,4 @@ def read_features(path: Path) -> FeatureTable:
     for number, name in enumerate(names):
         features[:, number] = table[name].to_numpy()
     cells = table.select(CELLS.names).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-    return FeatureTable(cells, features, names, FeatureSource(**about))
+    return FeatureTable(cells, features, names, FeatureSource(**about | {"stamps": tuple(about["stamps"])}))

@@ -105,9 +105,9 @@ def _check_reachable(url: str) -> None:
     # In a thread, because looking up a name takes as long as the system likes.
     threading.Thread(target=ask, daemon=True).start()
     try:
-        error = outcome.get(timeout=2 * PATIENCE_SECONDS)
+        error = outcome.get(timeout=PATIENCE_SECONDS)
     except queue.Empty:
-        error = TimeoutError(f"no answer within {2 * PATIENCE_SECONDS:.0f} s")
+        error = TimeoutError(f"no answer within {PATIENCE_SECONDS:.0f} s")
     if error is not None:
         raise error
 

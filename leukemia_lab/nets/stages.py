@@ -22,11 +22,35 @@ def stages(net: nn.Module) -> Stages:
     renamed to `head`.
 
     Raises:
-        ConfigError: the net has no `stages()`, and its children do not make stages.
+        ConfigError: what the net's own `stages()` returns leaves weights out, or has some twice, or ends with another
+            name; or it has none, and its children do not make stages.
     """
     own = getattr(type(net), "stages", None)  # of the class: many nets have layers of that name
-    if callable(own):
-        return cast("Stages", own(net))
+    return _checked(net, cast("Stages", own(net))) if callable(own) else _of_children(net)
+
+
+def _checked(net: nn.Module, found: Stages) -> Stages:
+    """`found`, whose stages must hold every parameter of `net` once: one left out would silently never learn."""
+    owners: dict[int, set[str]] = {id(parameter): set() for parameter in net.parameters()}
+    for stage, modules in found.items():
+        for parameter in (parameter for module in modules for parameter in module.parameters()):
+            owners.setdefault(id(parameter), set()).add(stage)
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    astray = [names.get(key, "one of another net") for key, stages_ in owners.items() if len(stages_) != 1]
+    if astray or list(found)[-1:] != [HEAD]:
+        reason = (
+            f"parameters in no stage or in several: {', '.join(astray[:3])}{', …' if len(astray) > 3 else ''}"
+            if astray
+            else f"the last stage is {list(found)[-1:]}, not {HEAD!r}"
+        )
+        raise ConfigError(
+            f"{type(net).__name__}.stages(): {reason}. It must return {{name: [modules]}} from input to output, with "
+            f"every parameter in one stage, the last one {HEAD!r}"
+        )
+    return found
+
+
+def _of_children(net: nn.Module) -> Stages:
     children = {name: child for name, child in net.named_children() if any(True for _ in child.parameters())}
     bare = [name for name, _ in net.named_parameters(recurse=False)]
     *names, last = children if children else [HEAD]

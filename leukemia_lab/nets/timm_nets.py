@@ -43,14 +43,10 @@ class TimmNet(nn.Module):
 
         The neck is what timm groups with the classifier: a last norm or convolution.
         """
-        from timm.models import group_parameters
-
         parameters = dict(self.timm_model.named_parameters())
         heads = tuple(f"{name}." for name in _names(self.timm_model.pretrained_cfg["classifier"]))
         stage_of = {}
-        for depth, names in group_parameters(
-            self.timm_model, self.timm_model.group_matcher(coarse=True)
-        ).items():
+        for depth, names in _depths(self.timm_model).items():
             with_head = any(name.startswith(heads) for name in names)
             body = "neck" if with_head else "stem" if depth == 0 else f"stage{depth}"
             stage_of.update({parameters[name]: HEAD if name.startswith(heads) else body for name in names})
@@ -68,6 +64,19 @@ class TimmNet(nn.Module):
         if any(key.startswith(PREFIX) for key in state):
             return dict(state)
         return {PREFIX + key: weight for key, weight in _as_in_timm(state, self.timm_model).items()}
+
+
+def _depths(timm_model: Any) -> dict[int, list[str]]:
+    """The names of the parameters by depth, as timm groups them; models that it does not group go by their children."""
+    from timm.models import group_parameters
+
+    try:
+        return dict(group_parameters(timm_model, timm_model.group_matcher(coarse=True)))
+    except (AttributeError, AssertionError):
+        names: dict[str, list[str]] = {}
+        for name, _ in timm_model.named_parameters():
+            names.setdefault(name.partition(".")[0], []).append(name)
+        return dict(enumerate(names.values()))
 
 
 def _as_in_timm(state: Mapping[str, Tensor], timm_model: nn.Module) -> Mapping[str, Tensor]:
@@ -89,16 +98,19 @@ def timm_net(in_channels: int, n_classes: int, image_size: int, name: str, dropo
         ConfigError: timm is not installed or has no such model, or the model does not take images of this size.
     """
     config = known_config(name)
+    encoder = ConfigError(
+        f"timm's {name} has no classifier: it is an encoder only. Choose another model.net.name"
+    )
     if not config.classifier:
-        raise ConfigError(
-            f"timm's {name} has no classifier: it is an encoder only. Choose another model.net.name"
-        )
+        raise encoder
     options = {"in_chans": in_channels, "num_classes": n_classes, "drop_rate": dropout}
     try:
         net = TimmNet(_create(name, options, image_size if config.fixed_input_size else None))
         _start_undecided(net)
         if next(net.parameters()).is_meta:  # where a configuration is checked: a trial costs nothing
             net.eval()(torch.zeros(2, in_channels, image_size, image_size, device="meta"))
+    except (AttributeError, TypeError) as error:
+        raise encoder from error
     except (AssertionError, RuntimeError) as error:
         if "meta" in str(error):  # what the meta device cannot do says nothing about the size
             raise

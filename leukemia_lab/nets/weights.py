@@ -51,6 +51,8 @@ def torchvision_weights(name: str) -> PretrainedWeights:
             f"model.weights.name: torchvision has no weights {name!r}.{nearest(name, known)}"
         ) from error
     preset = weights.transforms()
+    if not hasattr(preset, "mean"):
+        raise ConfigError(f"model.weights.name: {name} is not of an image classifier; give another name")
 
     def load() -> dict[str, Tensor]:
         return load_weights_file(hub_file(weights.url))
@@ -113,20 +115,19 @@ def _lite0_state() -> dict[str, Tensor]:
 def load_weights_file(path: Path) -> dict[str, Tensor]:
     """The weights in a .safetensors, .pth, .pt or .ckpt file; nothing in it is executed (`weights_only=True`).
 
-    Taken out of `state_dict` or `model` where they lie in one; of a checkpoint of this project the net's alone.
+    Taken out of `state_dict` or `model` where they lie in one; of a run's checkpoint the evaluated net's.
     The prefixes of DistributedDataParallel and torch.compile are removed.
 
     Raises:
-        ConfigError: no such file, not readable, or no state dict.
+        ConfigError: no such file, not readable, no state dict, or values that are not finite.
     """
     content = _read(path)
     if isinstance(content, Mapping):
         wrapped = [content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)]
         state = wrapped[0] if wrapped else content
-        if LIGHTNING_MARK in content and any(key.startswith("net.") for key in state):
-            state = {key.removeprefix("net."): state[key] for key in state if key.startswith("net.")}
-        if state and all(isinstance(weight, Tensor) for weight in state.values()):
-            return _unwrapped(dict(state))
+        named = all(isinstance(key, str) and isinstance(weight, Tensor) for key, weight in state.items())
+        if state and named:
+            return _finite(_unwrapped(_of_run(state) if LIGHTNING_MARK in content else dict(state)), path)
     raise ConfigError(
         f"{path} holds no state dict of tensors by name, but a {type(content).__name__}: "
         "save the net's own by torch.save(net.state_dict(), path)"
@@ -161,6 +162,25 @@ def load_into(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     return found.notes
 
 
+def _of_run(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The net's part of a run's checkpoint: the moving average of the weights where the run evaluated that."""
+    for prefix in ("average.", "net."):
+        found = {key.removeprefix(prefix): weight for key, weight in state.items() if key.startswith(prefix)}
+        if found:
+            return found
+    return dict(state)
+
+
+def _finite(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    broken = [name for name, weight in state.items() if not weight.isfinite().all()]
+    if broken:
+        raise ConfigError(
+            f"{path}: {len(broken)} weights hold values that are not finite (first: {broken[0]}). The file is of a "
+            "part of a net, or of a training that diverged: give another one"
+        )
+    return state
+
+
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise ConfigError(
@@ -175,7 +195,7 @@ def _read(path: Path) -> Any:
     except (
         Exception
     ) as error:  # pickle, zip, safetensors and torch each have errors of their own for a bad file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ConfigError(
             f"{path} cannot be read as weights ({reason}). Where it is a download in a cache, delete it; "
             "where it holds more than tensors, save the state dict alone"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from leukemia_lab.schema.fields import Count, GivenPath, ImageSize, LogMode, Node, Positive, Target
+from leukemia_lab.schema.fields import Auto, Count, GivenPath, ImageSize, LogMode, Node, Positive, Target
 
 
 class ModelNode(Node):
@@ -92,8 +92,14 @@ class ClassifierNode(Node):
     estimator: Target
     scale: bool
     pca: Count | None
-    grid: dict[str, list[Any]]
+    grid: dict[str, list[Any]] | None
     cv_folds: Annotated[int, Field(ge=2)]
+    accelerate: Auto | bool
+
+    @property
+    def searches(self) -> bool:
+        """Whether the grid leaves a choice."""
+        return self.grid is not None and any(len(values) > 1 for values in self.grid.values())
 
 
 class ClassicalModel(ModelNode):

@@ -68,7 +68,7 @@ def test_each_classifier_learns_any_number_of_classes(classifier: dict[str, Any]
     assert logits.dtype == np.float64
     np.testing.assert_allclose(np.exp(logits).sum(axis=1), 1, atol=1e-6)
     assert accuracy(fit, test) > 1.5 / n_classes
-    assert fit.calibration == "sigmoid on val"
+    assert fit.calibration == "temperature on val"
     assert fit.notes == ()
 
 
@@ -134,13 +134,13 @@ def test_folds_are_as_many_as_the_groups_of_the_rarest_class_allow() -> None:
     fit = fitted(dataclasses.replace(train, groups=groups), part(40, seed=1), KNN, grid=grid, cv_folds=5)
     assert fit.n_folds == 3
     assert fit.notes == (
-        "model.grid: searched in 3 folds instead of model.cv_folds=5: "
+        "model.classifier.grid: searched in 3 folds instead of model.classifier.cv_folds=5: "
         "the training part has too few groups of a class",
     )
     groups[train.labels == 1] = "H1"
     fit = fitted(dataclasses.replace(train, groups=groups), part(40, seed=1), KNN, grid=grid, cv_folds=5)
     assert (fit.n_folds, fit.search_score, fit.chosen) == (0, None, {"n_neighbors": 1})
-    assert fit.notes[0].startswith("model.grid: no search, the first of 2 settings was taken")
+    assert fit.notes[0].startswith("model.classifier.grid: no search, the first of 2 settings was taken")
 
 
 def test_validation_cells_change_the_calibration_and_nothing_else() -> None:
@@ -243,13 +243,16 @@ def test_the_seed_decides_and_threads_do_not() -> None:
 def test_settings_that_these_cells_cannot_bear_are_explained() -> None:
     train, val = part(60), part(40, seed=1)
     with pytest.raises(
-        ConfigError, match=r"model\.classifier: .*n_neighbors=50.* to 40 cells .* Change model"
+        ConfigError, match=r"model\.classifier\.estimator: .*n_neighbors=50.* to 40 cells .* Change model"
     ):
         fitted(train, val, KNN, grid={"n_neighbors": [1, 50]})
     skewed = dataclasses.replace(train, labels=(np.arange(60) < 3).astype(np.int64))
-    with pytest.raises(ConfigError, match=r"model\.classifier: .*nu is infeasible"):
+    with pytest.raises(ConfigError, match=r"model\.classifier\.estimator: .*nu is infeasible"):
         fitted(skewed, val, {"_target_": "sklearn.svm.NuSVC", "nu": 0.9})
-    with pytest.raises(ConfigError, match=r"model\.grid\.neighbours: .*; model\.grid\.metric: .*'cosinus'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"grid\.neighbours: .*; model\.classifier\.grid\.metric: .*'cosinus'",
+    ):
         fitted(train, val, KNN, grid={"neighbours": [1], "metric": ["cosinus"]})
 
 
@@ -259,7 +262,7 @@ def test_an_unfinished_optimisation_is_noted_and_warns_nobody() -> None:
         node = LOGISTIC | {"max_iter": 1}
         fit = fitted(part(100), part(40, seed=1), node, grid={"C": [1.0, 10.0]})
     assert len(fit.notes) == 1
-    assert fit.notes[0].startswith("model.classifier: lbfgs failed to converge")
+    assert fit.notes[0].startswith("model.classifier.estimator: lbfgs failed to converge")
 
 
 def test_the_search_says_what_it_does(capfd: pytest.CaptureFixture[str]) -> None:

@@ -42,21 +42,21 @@ TARGET = {"_target_": "sklearn.svm.SVC"}
         (
             TARGET | {"kernal": "rbf"},
             {},
-            ["model.classifier.kernal: .* Did you mean model.classifier.kernel?"],
+            ["model.classifier.estimator.kernal: .* Did you mean model.classifier.estimator.kernel?"],
         ),
         (
             TARGET | {"C": -1.0},
             {},
-            [r"model.classifier: The 'C' parameter of SVC must be a float .* Got -1.0"],
+            [r"model.classifier.estimator: The 'C' parameter of SVC must be a float .* Got -1.0"],
         ),
         (
             TARGET,
             {"c": [1], "gamma": ["scael", "auto"], "C": 1, "kernel": []},
             [
-                r"model.grid.c: SVC takes no such argument \(given \[1\]\).* Did you mean model.grid.C?",
-                "model.grid.gamma: The 'gamma' parameter of SVC must be .* Got 'scael'",
-                r"model.grid.C: 1 is no list of values to choose among; write e.g. C: \[1, 2\]",
-                r"model.grid.kernel: \[\] is no list",
+                r"grid.c: SVC takes no such argument \(given \[1\]\).* Did you mean model.classifier.grid.C?",
+                "model.classifier.grid.gamma: The 'gamma' parameter of SVC must be .* Got 'scael'",
+                r"model.classifier.grid.C: 1 is no list of values to choose among; write e.g. C: \[1, 2\]",
+                r"model.classifier.grid.kernel: \[\] is no list",
             ],
         ),
         ({"_target_": "sklearn.svm.SVM"}, {}, ["sklearn.svm has no 'SVM'"]),
@@ -66,7 +66,7 @@ TARGET = {"_target_": "sklearn.svm.SVC"}
         (
             {"_target_": "sklearn.ensemble.VotingClassifier"},
             {},
-            ["model.classifier.estimators: missing; sklearn.ensemble.VotingClassifier needs it"],
+            ["model.classifier.estimator.estimators: missing; sklearn.ensemble.VotingClassifier needs it"],
         ),
         (
             {"_target_": "sklearn.semi_supervised.SelfTrainingClassifier"},

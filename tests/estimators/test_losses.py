@@ -51,6 +51,18 @@ def test_focal_loss_weighs_classes_and_its_gradient_is_right() -> None:
     torch.testing.assert_close(unsmoothed, each.sum() / WEIGHTS[LABELS].sum())
 
 
+def test_the_focal_gradient_is_finite_where_a_cell_is_certain() -> None:
+    for gamma in (0.5, 1.0, 2.0):
+        logits = torch.tensor([[60.0, -60.0], [0.3, 0.1]], requires_grad=True)
+        loss = classification_loss(
+            logits, torch.tensor([0, 1]), class_weights=None, focal_gamma=gamma, label_smoothing=0.0
+        )
+        loss.backward()
+        assert logits.grad is not None
+        assert logits.grad.isfinite().all()
+        assert logits.grad[1].abs().sum() > 0
+
+
 def test_class_weights_are_scikit_learns() -> None:
     labels = np.repeat([0, 1, 2], [5, 70, 25])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
@@ -74,3 +86,16 @@ def test_the_moving_average_follows_its_recurrence() -> None:
     torch.testing.assert_close(average[0].weight.double(), expected, rtol=1e-5, atol=1e-6)
     assert average[1].num_batches_tracked == 40
     assert not torch.equal(average[1].running_mean, net[1].running_mean)
+
+
+def test_a_weight_that_two_layers_share_is_averaged_once() -> None:
+    def tied() -> nn.Sequential:
+        first, second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        second.weight = first.weight
+        return nn.Sequential(first, second)
+
+    average, net = tied(), tied()
+    nn.init.zeros_(average[0].weight)
+    nn.init.ones_(net[0].weight)
+    move_average(average, net, 0.9, step=1000)
+    torch.testing.assert_close(average[0].weight.detach(), torch.full((2, 2), 0.1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,16 +40,26 @@ class NoHostSync(Callback):
         self.checked_steps += 0 < batch_idx < last
 
 
-@pytest.mark.parametrize("log_mode", ["none", "append"])
+POLICIES = (
+    ["pipeline.log.mode=append"],
+    ["augment=strong"],
+    ["augment=stain", "optim.ema_decay=0.9"],
+    ["balance=focal", "model.freeze=block1"],
+    ["balance=class_weight", "optim.stage_decay=0.5"],
+    ["balance=oversample"],
+)
+
+
+@pytest.mark.parametrize("policy", [[], *POLICIES])
 def test_pipeline_and_step_stay_on_the_device(
-    log_mode: str, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    policy: list[str], tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from leukemia_lab.estimators.neural import CellClassifier
 
     guard = NoHostSync()
     monkeypatch.setattr(CellClassifier, "configure_callbacks", lambda _: [guard])
     folder = tmp_path / "run"
-    settings = [f"pipeline.log.mode={log_mode}", "trainer.batch_size=4", "trainer.deterministic=false"]
+    settings = [*policy, "trainer.batch_size=4", "trainer.deterministic=false"]
     assert train.main([*tiny, *settings, "trainer.precision=bf16-mixed", f"hydra.run.dir={folder}"]) == 0
     assert guard.checked_steps > 4
     assert {device for _, device in guard.devices} == {"cuda"}
@@ -56,13 +67,16 @@ def test_pipeline_and_step_stay_on_the_device(
     assert evaluate.main([f"run={folder}"]) == 0
 
 
-NETS = {
+LITE0 = {"_target_": "leukemia_lab.nets.timm_nets.timm_net", "name": "tf_efficientnet_lite0", "dropout": 0.2}
+NETS: dict[str, dict[str, Any]] = {
     "simple_cnn": {"_target_": "leukemia_lab.nets.small.simple_cnn", "width": 32, "dropout": 0.2},
     "vgg13": {"_target_": "leukemia_lab.nets.vgg.vgg13", "hidden": 4096, "dropout": 0.5, "batch_norm": False},
     "alexnet": {"_target_": "leukemia_lab.nets.torchvision_nets.alexnet", "dropout": 0.5},
     "vgg16": {"_target_": "leukemia_lab.nets.torchvision_nets.vgg16", "dropout": 0.5, "batch_norm": False},
     "vgg19": {"_target_": "leukemia_lab.nets.torchvision_nets.vgg19", "dropout": 0.5, "batch_norm": False},
     "vgg16_frozen": {"_target_": "leukemia_lab.nets.torchvision_nets.vgg16_extractor"},
+    "efficientnet_lite0": LITE0,
+    "timm": LITE0 | {"name": "resnet18"},
 }
 
 

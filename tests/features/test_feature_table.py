@@ -12,7 +12,7 @@ from leukemia_lab.errors import RunError
 from leukemia_lab.features import table
 from leukemia_lab.features.table import FeatureSource, numbered_names, read_features, write_features
 
-SOURCE = FeatureSource("vgg16", "pipeline", "data", "split", None, None)
+SOURCE = FeatureSource("vgg16", "pipeline", "data", "split", None, None, ("LEAKY",))
 FEATURES = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 
 

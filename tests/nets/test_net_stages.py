@@ -133,3 +133,33 @@ def test_frozen_stages_neither_learn_nor_move_their_statistics() -> None:
     assert len(changed) == len([name for name in before if not name.startswith(tuple(frozen_names))])
     set_frozen(net, [])
     assert all(weight.requires_grad for weight in net.parameters())
+
+
+class Cut(nn.Module):
+    """A net whose `stages()` a test chooses."""
+
+    def __init__(self, names: dict[str, list[str]]) -> None:
+        super().__init__()
+        self.body, self.mid, self.out = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+        self.names = names
+
+    def stages(self) -> dict[str, list[nn.Module]]:
+        return {stage: [getattr(self, name) for name in names] for stage, names in self.names.items()}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"body": ["body"], "head": ["out"]}, "in no stage or in several: mid.weight, mid.bias"),
+        ({"body": ["body", "mid"], "head": ["mid", "out"]}, "in no stage or in several: mid.weight"),
+        ({"head": ["out"], "body": ["body", "mid"]}, "the last stage is .*body"),
+        ({}, "in no stage or in several: body.weight, body.bias, mid.weight, …"),
+    ],
+)
+def test_stages_of_a_net_must_hold_every_parameter_once(names: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        stages(Cut(names))
+
+
+def test_complete_stages_of_a_net_are_taken() -> None:
+    assert list(stages(Cut({"body": ["body", "mid"], "head": ["out"]}))) == ["body", "head"]

@@ -166,3 +166,19 @@ def test_without_timm_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ConfigError, match=r"timm is not installed: pip install 'leukemia-lab\[timm\]'"):
         timm_net(3, 2, 64, "resnet18", 0.0)
+
+
+@pytest.mark.parametrize("name", ["poolformerv2_s12", "pit_ti_224"])
+def test_models_that_timm_does_not_group_go_by_their_children(name: str) -> None:
+    with torch.device("meta"):
+        net = timm_net(3, 2, 224, name, 0.0)
+    found = stages(net)
+    assert list(found)[-1] == "head"
+    assert len(found) > 2
+
+
+def test_an_encoder_without_a_classifier_is_refused() -> None:
+    encoders = timm.list_models("*_enc")
+    assert encoders
+    with torch.device("meta"), pytest.raises(ConfigError, match="has no classifier"):
+        timm_net(3, 2, 224, encoders[0], 0.0)
