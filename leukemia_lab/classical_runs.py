@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import RunError
-from leukemia_lab.estimators.classical import Part, fit_classical, predict_logits
+from leukemia_lab.estimators.classical import ClassicalFit, Part, fit_classical, predict_logits
 from leukemia_lab.estimators.model_file import load_model, save_model
 from leukemia_lab.experiment import SEEN_PARTS, Cells, Trained, training_data
 from leukemia_lab.extraction import FeatureExtractor, feature_extractor, features_of
@@ -31,20 +31,7 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
     _announce(settings, cells, extractor)
     parts = {part: _part(extractor, cells, data, part) for part in SEEN_PARTS}
     started = time.monotonic()
-    fitted = fit_classical(
-        parts["train"],
-        parts["val"],
-        classifier=model.classifier.estimator,
-        scale=model.classifier.scale,
-        pca=model.classifier.pca,
-        grid={} if model.classifier.grid is None else model.classifier.grid,
-        cv_folds=model.classifier.cv_folds,
-        seed=settings.seed,
-        n_classes=len(cells.index.class_names),
-        accelerate=model.classifier.accelerate is True,
-    )
-    for note in fitted.notes:
-        CONSOLE.print(note, markup=False)
+    fitted = _fitted(settings, model, parts, len(cells.index.class_names))
     seconds = time.monotonic() - started
     path = folder.path / CHECKPOINTS / MODEL
     path.parent.mkdir(exist_ok=True)
@@ -64,6 +51,27 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
             "images_per_second": round(len(parts["train"].labels) / seconds, 3),
         },
     )
+
+
+def _fitted(
+    settings: TrainSettings, model: ClassicalModel, parts: dict[str, Part], n_classes: int
+) -> ClassicalFit:
+    node = model.classifier
+    fitted = fit_classical(
+        parts["train"],
+        parts["val"],
+        classifier=node.estimator,
+        scale=node.scale,
+        pca=node.pca,
+        grid={} if node.grid is None else node.grid,
+        cv_folds=node.cv_folds,
+        seed=settings.seed,
+        n_classes=n_classes,
+        accelerate=node.accelerate is True,
+    )
+    for note in fitted.notes:
+        CONSOLE.print(note, markup=False)
+    return fitted
 
 
 def classical_predictor(

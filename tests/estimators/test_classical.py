@@ -296,3 +296,25 @@ def test_features_that_are_not_finite_are_refused(value: float) -> None:
 def test_parts_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         fitted(dataclasses.replace(part(60), **change), part(40, seed=1), KNN)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_calibration_changes_no_decision_even_on_noise(n_classes: int) -> None:
+    """One sigmoid a class can turn a ranking round to suit the validation part; one temperature cannot."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        train, val = (
+            Part(rng.normal(size=(60, 5)).astype(np.float32), np.arange(60) % n_classes, None)
+            for _ in range(2)
+        )
+        fit = fitted(train, val, LOGISTIC, n_classes=n_classes)
+        assert fit.calibration == "temperature on val"
+        raw = fit.model.calibrated_classifiers_[0].estimator
+        features = rng.normal(size=(200, 5)).astype(np.float32)
+        calibrated = predict_logits(fit, features)
+        # scikit-learn divides in float32: what was as good as tied may become tied
+        assert (calibrated.argmax(axis=1) == raw.predict(features)).mean() >= 0.99
+        if n_classes == 2:
+            margin = raw.decision_function(features)
+            order = np.argsort(margin)
+            assert (np.diff((calibrated[:, 1] - calibrated[:, 0])[order]) >= -1e-6).all()
