@@ -41,7 +41,14 @@ class ResumableEarlyStopping(EarlyStopping):
 def checkpointing(folder: Path, monitor: str) -> list[ModelCheckpoint]:
     """Best (by `monitor`) and last weights after each epoch; last comes last, as it holds the state of best."""
     shared: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = MovableCheckpoint(folder, filename=Path(BEST).stem, monitor=monitor, mode=_mode(monitor), **shared)
+    best = MovableCheckpoint(
+        folder,
+        filename=Path(BEST).stem,
+        monitor=monitor,
+        mode=_mode(monitor),
+        save_weights_only=True,  # the optimiser's state is twice as large, and a resume takes it from last
+        **shared,
+    )
     last = MovableCheckpoint(folder, filename=Path(LAST).stem, **shared)
     return [best, last]
 
