@@ -63,7 +63,7 @@ def _fitted(
         classifier=node.estimator,
         scale=node.scale,
         pca=node.pca,
-        grid={} if node.grid is None else node.grid,
+        grid=node.search_grid,
         cv_folds=node.cv_folds,
         seed=settings.seed,
         n_classes=n_classes,

@@ -28,9 +28,7 @@ def build_faults(settings: TrainSettings) -> list[str]:
         in_channels = _try_pipeline(settings)
         if isinstance(settings.model, ClassicalModel):
             classifier = settings.model.classifier
-            faults = classifier_faults(
-                classifier.estimator, {} if classifier.grid is None else classifier.grid
-            )
+            faults = classifier_faults(classifier.estimator, classifier.search_grid)
             features = settings.model.features
             if isinstance(features, PixelFeatures):
                 pixel_features(
@@ -64,8 +62,10 @@ def _net_faults(settings: TrainSettings, in_channels: int) -> list[str]:
     try:
         with torch.device("meta"):
             net = build(model.net_node, in_channels=in_channels, n_classes=N_CLASSES, image_size=size)
-    except NotImplementedError:
-        return []  # a user's net that cannot be built without weights: training will judge it
+    except (ConfigError, NotImplementedError) as error:
+        if _needs_values(error):
+            return []  # training will judge it
+        raise
     if not isinstance(net, nn.Module):
         return [f"{model.net_node['_target_']} returns a {type(net).__name__}, not a torch.nn.Module"]
     faults = _forward_faults(
@@ -78,15 +78,21 @@ def _net_faults(settings: TrainSettings, in_channels: int) -> list[str]:
     return faults if faults else _weights_faults(net, model)
 
 
+def _needs_values(error: BaseException) -> bool:
+    """Whether the meta device stood in the way: a net that looks at its own weights has none there."""
+    cause = error if error.__cause__ is None else error.__cause__
+    return isinstance(cause, NotImplementedError) or (
+        isinstance(cause, RuntimeError) and "meta" in str(cause)
+    )
+
+
 def _forward_faults(net: nn.Module, target: str, images: torch.Tensor) -> list[str]:
     """What sending images without values through the net shows: layers that do not fit, outputs that are no logits."""
     shape = list(images.shape)
     try:
         found = net.eval()(images)
-    except NotImplementedError:
-        return []  # an operation that knows no meta device
     except Exception as error:
-        if "meta" in str(error):
+        if _needs_values(error):
             return []
         return [
             f"{target}: images {shape} do not pass through it: {type(error).__name__}: {error}{where(error)}"

@@ -57,7 +57,10 @@ def build(node: Mapping[str, Any], **supplied: Any) -> Any:
     arguments = {name: value for name, value in node.items() if name != KEY}
     try:
         return locate(node[KEY])(**supplied, **arguments)
-    except (ConfigError, NotImplementedError):
+    except (
+        ConfigError,
+        NotImplementedError,
+    ):  # the latter: what the meta device cannot do, for preflight to judge
         raise
     except Exception as error:
         raise ConfigError(

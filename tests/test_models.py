@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,12 @@ def test_images_are_normalised_as_the_run_normalised_them_whose_weights_are_take
 
 
 OWN_NETS = """
+import torch
 from torch import nn
+
+def looks_at_values(in_channels, n_classes, image_size):
+    torch.linspace(0, 1, 3)[1].item()
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_channels, n_classes))
 
 def wrong_width(in_channels, n_classes, image_size):
     return nn.Sequential(nn.Flatten(), nn.Linear(7, n_classes))
@@ -257,6 +263,16 @@ def test_faults_of_a_net_of_your_own_are_said_before_any_data_are_touched(
     said = capsys.readouterr().err
     assert expected in said
     assert "fault of leukemia_lab" not in said
+
+
+def test_a_net_that_looks_at_values_when_it_is_built_is_left_to_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_nets.py").write_text(OWN_NETS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_nets", raising=False)
+    own = ["model=own", "model.net._target_=own_nets.looks_at_values", "trainer.max_epochs=1"]
+    assert train.main([*DATA, *own, "hydra.run.dir=run"]) == DONE
 
 
 def test_averaging_at_test_time_predicts_val_anew_and_is_undone(finished_run: Path, tmp_path: Path) -> None:

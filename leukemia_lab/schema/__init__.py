@@ -82,9 +82,8 @@ class ExportSettings(TrainSettings):
 class EvaluateSettings(Node):
     """conf/evaluate.yaml."""
 
-    test_time: Literal["none", "dihedral"]
-
     run: GivenPath
     data_root: GivenPath | None
+    test_time: Literal["none", "dihedral"]
     accelerator: Literal["auto", "cpu", "cuda"]
     batch_size: Count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -19,14 +20,14 @@ class ModelNode(Node):
     weights_path: GivenPath | None
 
     @property
+    @abstractmethod
     def net_node(self) -> Target | None:
         """The `_target_` node of the net that the model is or takes its features from; None without one."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def weights_node(self) -> Target | None:
         """The `_target_` node of that net's ImageNet weights; None where there are none."""
-        raise NotImplementedError
 
     @property
     def loads_weights(self) -> bool:
@@ -97,9 +98,14 @@ class ClassifierNode(Node):
     accelerate: Auto | bool
 
     @property
+    def search_grid(self) -> dict[str, list[Any]]:
+        """The grid, empty where there is none."""
+        return {} if self.grid is None else self.grid
+
+    @property
     def searches(self) -> bool:
         """Whether the grid leaves a choice."""
-        return self.grid is not None and any(len(values) > 1 for values in self.grid.values())
+        return any(len(values) > 1 for values in self.search_grid.values())
 
 
 class ClassicalModel(ModelNode):
