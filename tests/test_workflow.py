@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from small_runs import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED, record_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from leukemia_lab import evaluate, train
@@ -23,8 +24,6 @@ from leukemia_lab.data.splits import read_split
 from leukemia_lab.evaluation.metrics import METRICS
 from leukemia_lab.evaluation.predictions import read_predictions
 from leukemia_lab.runs import record
-
-DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +37,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(finished_run: Path, tmp_path: Path) -> Path:
     """A copy of the finished run that a test may change."""
     return Path(shutil.copytree(finished_run, tmp_path / finished_run.name))
-
-
-def record_of(folder: Path) -> dict[str, Any]:
-    return record.read_json(folder / record.RECORD)
 
 
 def metrics_of(folder: Path) -> dict[str, Any]:
