@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from leukemia_lab.errors import DataError
+from leukemia_lab.data.label_tables import BadRow, Columns, Labels, read_labels
 
 NAME_RULE = "UID_<subject>_<image>_<cell>_<all|hem>.bmp"
-_NAME = re.compile(r"UID_([A-Za-z0-9]+)_(\d+)_(\d+)_(all|hem)\.bmp", re.IGNORECASE)
-_COLUMNS = ("Patient_ID", "new_names", "labels")
+_NAME = re.compile(r"UID_([A-Za-z0-9]+)_([0-9]{1,9})_([0-9]{1,9})_(all|hem)\.bmp", re.IGNORECASE)
+_COLUMNS = ("Patient_ID", "new_names", "labels")  # as published
 _CLASS_OF_CODE = {"1": "ALL", "0": "HEM"}
-_FAULTS_SHOWN = 10
 
 
 class CellName(NamedTuple):
@@ -43,67 +40,20 @@ def parse_name(name: str) -> CellName | None:
     return CellName(subject.upper(), int(image), int(cell), label.upper())
 
 
-def read_prelim_labels(root: Path, tables: Sequence[str]) -> tuple[dict[str, PrelimRow], list[str]]:
-    """Read the label CSVs found below `root` (none, one, or copies that agree).
-
-    Returns the rows by lower-case file name (`1.bmp`), in the order of the file, and notes.
-
-    Raises:
-        DataError: a column is missing, or rows are unreadable or contradict each other; lists them by line.
-    """
-    rows: dict[str, PrelimRow] = {}
-    first_seen: dict[str, str] = {}
-    faults: list[str] = []
-    repeats = 0
-    for table in tables:
-        for line, record in _records(root / table):
-            where = f"{table} line {line}"
-            row = _parse_row(record)
-            name = record["new_names"].lower()
-            if isinstance(row, str):
-                faults.append(f"{where}: {row}")
-            elif rows.setdefault(name, row) != row:
-                faults.append(f"{where}: {name} contradicts {first_seen[name]}")
-            elif first_seen.setdefault(name, where) != where:
-                repeats += 1
-    if faults:
-        shown = "\n  ".join(faults[:_FAULTS_SHOWN])
-        raise DataError(
-            f"{len(faults)} rows of the preliminary labels below {root} cannot be used:\n  {shown}\n"
-            "Mend them, or unpack the label file again."
-        )
-    return rows, [f"{repeats} rows of {' and '.join(tables)} are repeated and agree"] if repeats else []
+def read_prelim_labels(root: Path, tables: Sequence[str]) -> Labels[PrelimRow]:
+    """Read the label CSVs found below `root` (none, one, or copies), by lower-case file name (`1.bmp`)."""
+    columns = Columns({name: (name.lower(),) for name in _COLUMNS}, _COLUMNS)
+    return read_labels({table: root / table for table in tables}, columns, _parse_row)
 
 
-def _records(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows as (line number, stripped values by column); blank rows are left out."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets write a byte-order mark
-        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-        rows = [(reader.line_num, [value.strip() for value in row]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV file: {error}. Unpack it again.") from error
-    rows = [(line, row) for line, row in rows if any(row)]
-    header = rows[0][1] if rows else []
-    missing = [column for column in _COLUMNS if column not in header]
-    if missing:
-        found = ", ".join(header) if header else "none"
-        raise DataError(
-            f"{path} lacks the column(s) {', '.join(missing)}; it has {found}. "
-            f"Expected {','.join(_COLUMNS)}, as published with C-NMC 2019."
-        )
-    filled = [(line, row + [""] * (len(header) - len(row))) for line, row in rows[1:]]
-    return [(line, dict(zip(header, row, strict=False))) for line, row in filled]
-
-
-def _parse_row(record: dict[str, str]) -> PrelimRow | str:
-    """The row, or what is wrong with it."""
-    if not record["new_names"]:
-        return "new_names is empty"
-    original = parse_name(record["Patient_ID"])
+def _parse_row(values: dict[str, str]) -> tuple[str, PrelimRow] | BadRow:
+    name = values["new_names"].lower()
+    if not name:
+        return BadRow(None, "unreadable row", "new_names is empty")
+    original = parse_name(values["Patient_ID"])
     if original is None:
-        return f"Patient_ID is {record['Patient_ID']!r}, expected {NAME_RULE}"
-    label = _CLASS_OF_CODE.get(record["labels"])
+        return BadRow(name, "unreadable row", f"Patient_ID is {values['Patient_ID']!r}, expected {NAME_RULE}")
+    label = _CLASS_OF_CODE.get(values["labels"])
     if label is None:
-        return f"labels is {record['labels']!r}, expected 1 (ALL) or 0 (HEM)"
-    return PrelimRow(label, original)
+        return BadRow(name, "unreadable row", f"labels is {values['labels']!r}, expected 1 (ALL) or 0 (HEM)")
+    return name, PrelimRow(label, original)
