@@ -1,8 +1,9 @@
-"""How errors name alternatives."""
+"""How names are sorted, and how errors name alternatives."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -17,3 +18,9 @@ def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
         return ""
     name = by_lower[close[0]]
     return f" Did you mean {prefix + '.' if prefix else ''}{name}?"
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """Sort key by which H3 comes before H10, and 20 before H2."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

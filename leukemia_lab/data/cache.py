@@ -71,7 +71,7 @@ def _build(index: CellIndex, image_size: int, path: Path) -> None:
     cells = list(zip(index.table["cell_id"], index.table["sha256"], strict=True))
 
     def decode(cell: tuple[str, str]) -> ImageArray:
-        return _decode(index.root, *cell, image_size)
+        return _decode(index.path_of(cell[0]), cell[1], image_size)
 
     checksum = 0
     n_bytes = 0
@@ -92,11 +92,11 @@ def _build(index: CellIndex, image_size: int, path: Path) -> None:
         partial.write_text(json.dumps({"bytes": n_bytes, "crc32": checksum}))
 
 
-def _decode(root: Path, cell_id: str, sha256: str, image_size: int) -> ImageArray:
-    data = read_bytes(root / cell_id)
+def _decode(path: Path, sha256: str, image_size: int) -> ImageArray:
+    data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise DataError(f"{root / cell_id} has changed since it was indexed. Start the command again.")
-    return fit_square(decode_rgb(data, str(root / cell_id)), image_size)
+        raise DataError(f"{path} has changed since it was indexed. Start the command again.")
+    return fit_square(decode_rgb(data, str(path)), image_size)
 
 
 def _note_of(path: Path) -> Path:

@@ -56,13 +56,20 @@ def read_rgb(path: Path) -> ImageArray:
 def read_bytes(path: Path) -> bytes:
     """Read a file whole; an unreadable one is an `ImageFileError`."""
     try:
+        if path.exists() and not path.is_file():  # a named pipe would be waited for without end
+            raise ImageFileError(str(path), "unreadable", "not a regular file")
         return path.read_bytes()
     except OSError as error:
         raise ImageFileError(str(path), "unreadable", str(error.strerror)) from error
 
 
 def decode_rgb(data: bytes, source: str) -> ImageArray:
-    """Decode BMP, PNG, JPEG or TIFF bytes to uint8 [H, W, 3], RGB, 0-255.
+    """Decode BMP, PNG, JPEG or TIFF bytes to uint8 [H, W, 3], RGB, 0-255; see `decode_with_mode`."""
+    return decode_with_mode(data, source)[0]
+
+
+def decode_with_mode(data: bytes, source: str) -> tuple[ImageArray, str]:
+    """Decode BMP, PNG, JPEG or TIFF bytes to uint8 [H, W, 3], RGB, 0-255, and the file's own mode (`RGB`, `L`, `P`).
 
     Grey is repeated in the three channels, a palette is looked up, 16 bits are scaled by 1/257 and
     transparency is laid on black. The first page counts; EXIF rotation is not applied. `source` names the
@@ -81,12 +88,12 @@ def decode_rgb(data: bytes, source: str) -> ImageArray:
             has_16_bits = any(";16" in str(tile.args) for tile in file.tile)
             file.load()
             if has_16_bits:
-                return _decode_16_bits(data, source)
+                return _decode_16_bits(data, source), file.mode
             if file.mode in ("I", "F"):
                 raise ImageFileError(source, "unsupported pixels", "32 bits a channel have no fixed scale")
             if file.has_transparency_data:
-                return _on_black(np.asarray(file.convert("RGBA")))
-            return np.asarray(file.convert("RGB"))
+                return _on_black(np.asarray(file.convert("RGBA"))), file.mode
+            return np.asarray(file.convert("RGB")), file.mode
     except Image.DecompressionBombError as error:
         raise ImageFileError(source, "too large", str(error)) from error
     except UnidentifiedImageError as error:

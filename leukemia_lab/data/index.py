@@ -5,26 +5,24 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import pandas as pd
 
-from leukemia_lab.data.images import ImageFileError, cell_box, content_fingerprint, decode_rgb, read_bytes
-from leukemia_lab.data.layouts import Fault, ListedCell, Listing, list_cnmc, list_folder
-from leukemia_lab.data.storage import atomic_file, locked
+from leukemia_lab.data.cnmc_layout import list_cnmc
+from leukemia_lab.data.folder_layout import list_folder
+from leukemia_lab.data.layouts import Fault, ListedCell, Listing
+from leukemia_lab.data.scan import PixelFacts, scan_pixels
 from leukemia_lab.errors import ConfigError, DataError
-from leukemia_lab.progress import progress
 
-__all__ = ["INDEX_COLUMNS", "CellIndex", "Fault", "read_index"]
+__all__ = ["INDEX_COLUMNS", "CellIndex", "Fault", "Scan", "Tree", "make_index", "read_index", "scan_tree"]
 
-INDEX_COLUMNS = (
+LISTED_COLUMNS = (
     "cell_id",
-    "sha256",
     "label",
     "subject",
     "group",
@@ -32,48 +30,45 @@ INDEX_COLUMNS = (
     "cell",
     "official_fold",
     "official_part",
-    "width",
-    "height",
-    "box_x",
-    "box_y",
-    "box_w",
-    "box_h",
-    "fingerprint",
+    "source",
 )
-# Raise it when the key or a value of PixelFacts changes its meaning: older memos are then left alone.
-_MEMO_VERSION = 2
+INDEX_COLUMNS = (*LISTED_COLUMNS, *PixelFacts._fields)
 _FAULTS_SHOWN = 10
 
 
-class PixelFacts(NamedTuple):
-    """What the index keeps of a file's bytes; sizes and the box are in pixels."""
+@dataclass(frozen=True)
+class Tree:
+    """A tree of images and how its names are read; `metadata` is the table that says it all instead, if any."""
 
-    sha256: str
-    width: int
-    height: int
-    box_x: int
-    box_y: int
-    box_w: int
-    box_h: int
-    fingerprint: bytes
+    root: Path
+    layout: Literal["cnmc", "folder"]
+    subject_pattern: str | None = None
+    metadata: Path | None = None
 
 
-class _MemoKey(NamedTuple):
-    """A file as it was when it was read: its path relative to the root, and what changes with its bytes."""
+@dataclass(frozen=True)
+class Scan:
+    """All that was found in a tree: its listing, a table of the usable cells, and every fault."""
 
-    path: str
-    state: str
+    tree: Tree
+    listing: Listing
+    table: pd.DataFrame
+    faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True)
 class CellIndex:
-    """All usable cells of a tree.
+    """All usable cells of a tree, or of several.
 
-    `table` has the columns INDEX_COLUMNS, is sorted by `cell_id` and numbered from 0: `cell_id` is the path
-    relative to `root` with `/`; `subject` is upper case or None; `group` equals the subject (the cell id
-    where there are no subjects) until twins are merged; `image`, `cell`, `official_fold` (0-2) are nullable
-    integers; `official_part` is train, prelim or None; the box is the extent of what is not black;
-    `fingerprint` is described by `images.FINGERPRINT`.
+    `table` has the columns INDEX_COLUMNS (and `metadata.<name>` for the others of a metadata.csv), is sorted by
+    `cell_id` and numbered from 0: `cell_id` is the path relative to `root` with `/`; `subject` is upper case or None;
+    `group` equals the subject (the cell id where there are no subjects) until twins are merged; `image`,
+    `cell`, `official_fold` (0-2) are nullable integers; `official_part` is train, prelim or None; `source`
+    names the tree of a combined data set, or is None; the box is the extent of what is not black;
+    `fingerprint` is described by `images.FINGERPRINT`, the other columns by `scan.PixelFacts`.
+
+    `trees` gives the root of each source of a combined data set, whose cell ids begin with the source's
+    name; else it is empty. `has_pixels` is false for an index that a manifest alone was read for.
     """
 
     root: Path
@@ -83,6 +78,23 @@ class CellIndex:
     has_subjects: bool
     faults: tuple[Fault, ...]
     notes: tuple[str, ...]
+    trees: Mapping[str, Path]
+    has_pixels: bool = True
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The root of the tree, or of each tree."""
+        return tuple(self.trees.values()) if self.trees else (self.root,)
+
+    def path_of(self, cell_id: str) -> Path:
+        """Where the image of a cell lies."""
+        source, _, rest = cell_id.partition("/")
+        return self.trees[source] / rest if self.trees else self.root / cell_id
+
+    @property
+    def where(self) -> str:
+        """The root, or those of all trees, as text."""
+        return ", ".join(str(root.resolve()) for root in self.roots)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -93,74 +105,87 @@ class CellIndex:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def scan_tree(tree: Tree, cache_dir: Path) -> Scan:
+    """List a tree and read its images, only those that are new or changed since the last time.
+
+    Raises:
+        DataError: there is no such folder, or nothing in it that could be a cell.
+        ConfigError: an unusable `subject_pattern`, or one that has no use.
+        CacheError: `cache_dir` cannot be written.
+    """
+    tree = replace(tree, root=tree.root.expanduser())
+    listing = _list(tree)
+    facts, pixel_faults = scan_pixels(tree.root, [cell.cell_id for cell in listing.cells], cache_dir)
+    pixel_faults += _unfit(facts, listing.side)
+    unusable = {fault.file for fault in pixel_faults}
+    cells = [cell for cell in listing.cells if cell.cell_id not in unusable]
+    of_files = sorted((*listing.faults, *pixel_faults), key=lambda fault: fault.file)
+    faults = (*listing.other_faults, *of_files)
+    return Scan(tree, listing, _table(cells, facts), faults)
+
+
+def _list(tree: Tree) -> Listing:
+    if tree.layout == "folder":
+        return list_folder(tree.root, tree.subject_pattern, tree.metadata)
+    for key, value in (("subject_pattern", tree.subject_pattern), ("metadata", tree.metadata)):
+        if value is not None:
+            raise ConfigError(
+                f"data.{key}={value} has no use with data.layout=cnmc, whose folders and names say all. Leave it null."
+            )
+    return list_cnmc(tree.root)
+
+
 def read_index(
-    root: Path,
-    layout: Literal["cnmc", "folder"],
-    subject_pattern: str | None,
-    positive_class: str | None,
-    bad_files: Literal["error", "skip"],
-    cache_dir: Path,
+    tree: Tree, positive_class: str | None, bad_files: Literal["error", "skip"], cache_dir: Path
 ) -> CellIndex:
-    """Index a tree of images, reading only the files that are new or changed since the last time.
+    """Index a tree of images.
 
     `positive_class` None means ALL for C-NMC, the last of two other classes in sorted order (scikit-learn's
     convention), and none with more classes.
 
     Raises:
         DataError: no cells, fewer than two classes, or, with `bad_files="error"`, any file at fault.
-        ConfigError: an unusable `subject_pattern`.
-        CacheError: `cache_dir` cannot be written.
+        ConfigError, CacheError: as `scan_tree`.
     """
-    root = root.expanduser()
-    if layout == "cnmc" and subject_pattern is not None:
-        raise ConfigError(
-            f"data.subject_pattern={subject_pattern} has no use with data.layout=cnmc, whose file names give "
-            "the subjects. Leave it null."
-        )
-    listing = list_cnmc(root) if layout == "cnmc" else list_folder(root, subject_pattern)
-    facts, pixel_faults = _pixel_pass(root, listing, cache_dir)
-    faults = tuple(sorted((*listing.faults, *pixel_faults), key=lambda fault: fault.file))
-    if faults and bad_files == "error":
-        raise _faults_error(root, faults)
-    cells = [cell for cell in listing.cells if cell.cell_id in facts]
-    class_names = _class_names(root, cells)
+    scan = scan_tree(tree, cache_dir)
+    if bad_files == "error":
+        refuse_faults(str(scan.tree.root), scan.faults)
+    if positive_class is None and tree.layout == "cnmc":
+        positive_class = "ALL"
+    index = make_index(scan)
+    require_classes(index)
+    return replace(index, positive=positive_of(positive_class, index.class_names))
+
+
+def make_index(scan: Scan) -> CellIndex:
+    """The index of what can be used of a tree, be it nothing; it names no positive class."""
+    table = scan.table
     return CellIndex(
-        root=root,
-        table=_table(cells, facts),
-        class_names=class_names,
-        positive=_positive_class(positive_class, class_names, layout),
-        has_subjects=cells[0].subject is not None,
-        faults=faults,
-        notes=listing.notes,
+        root=scan.tree.root,
+        table=table,
+        class_names=tuple(sorted(set(table["label"]))),
+        positive=None,
+        has_subjects=bool(table["subject"].notna().any()),
+        faults=scan.faults,
+        notes=scan.listing.notes,
+        trees={},
     )
 
 
-def _class_names(root: Path, cells: Sequence[ListedCell]) -> tuple[str, ...]:
-    class_names = tuple(sorted({cell.label for cell in cells}))
-    if len(class_names) < 2:
+def require_classes(index: CellIndex) -> None:
+    """Raise DataError where there are fewer than two classes."""
+    if len(index.class_names) < 2:
         raise DataError(
-            f"{root} has {len(cells)} usable cells of {len(class_names)} classes ({', '.join(class_names)}), "
-            "at least two classes are needed. Set data.root to the folder that holds all classes."
+            f"{index.where} has {len(index.table)} usable cells of {len(index.class_names)} classes "
+            f"({', '.join(index.class_names)}), at least two classes are needed. Set data.root to the folder "
+            "that holds all classes."
         )
-    return class_names
 
 
-def _table(cells: Sequence[ListedCell], facts: dict[str, PixelFacts]) -> pd.DataFrame:
-    listed = pd.DataFrame({name: [getattr(cell, name) for cell in cells] for name in ("cell_id", "label")})
-    for name in ("subject", "official_part"):  # as Python objects: pandas' strings would turn None into NaN
-        listed[name] = pd.Series([getattr(cell, name) for cell in cells], dtype=object)
-    for name in ("image", "cell", "official_fold"):
-        listed[name] = pd.array([getattr(cell, name) for cell in cells], dtype="Int64")
-    listed["group"] = [cell.cell_id if cell.subject is None else cell.subject for cell in cells]
-    pixels = pd.DataFrame([facts[cell.cell_id] for cell in cells])
-    return pd.concat([listed, pixels], axis=1)[list(INDEX_COLUMNS)]
-
-
-def _positive_class(wanted: str | None, class_names: tuple[str, ...], layout: str) -> str | None:
+def positive_of(wanted: str | None, class_names: tuple[str, ...]) -> str | None:
+    """The positive class: `wanted`, or by the rule of `read_index`; DataError where there is no such class."""
     if wanted is None:
-        if len(class_names) > 2:
-            return None
-        return "ALL" if layout == "cnmc" else class_names[-1]
+        return None if len(class_names) > 2 else class_names[-1]
     if wanted not in class_names:
         nearest = difflib.get_close_matches(wanted, class_names, n=1, cutoff=0.0)[0]
         raise DataError(
@@ -174,82 +199,46 @@ def _positive_class(wanted: str | None, class_names: tuple[str, ...], layout: st
     return wanted
 
 
-def _faults_error(root: Path, faults: Sequence[Fault]) -> DataError:
+def refuse_faults(where: str, faults: Sequence[Fault]) -> None:
+    """Raise DataError where there are faults, with their number and the first of them."""
+    if not faults:
+        return
     shown = [f"\n  {fault.file}: {fault.fault} ({fault.detail})" for fault in faults[:_FAULTS_SHOWN]]
     more = f"\n  and {len(faults) - len(shown)} more" if len(faults) > len(shown) else ""
-    return DataError(
-        f"{len(faults)} files below {root} cannot be used:{''.join(shown)}{more}\n"
-        "Mend them or set data.bad_files=skip to leave them out."
+    raise DataError(
+        f"{len(faults)} faults below {where}:{''.join(shown)}{more}\n"
+        "Mend them or set data.bad_files=skip to leave such files out."
     )
 
 
-def _pixel_pass(root: Path, listing: Listing, cache_dir: Path) -> tuple[dict[str, PixelFacts], list[Fault]]:
-    """Facts of every usable cell by id, from the memo where the file has not changed, and all faults."""
-    memo_path = _memo_path(root, cache_dir)
-    memo = _read_memo(memo_path)
-    keys = [_memo_key(root, cell.cell_id) for cell in listing.cells]
-    unread = [key for key in keys if key not in memo]
-    faults: list[Fault] = []
-    if unread:
-        with progress("Indexing", len(unread), "cells") as advance, ThreadPoolExecutor() as pool:
-            for key, result in zip(
-                unread, pool.map(lambda key: _read_facts(root, key.path), unread), strict=True
-            ):
-                if isinstance(result, Fault):
-                    faults.append(result)
-                else:
-                    memo[key] = result
-                advance(1)
-        _write_memo(memo_path, {key: memo[key] for key in keys if key in memo})
-    facts = {key.path: memo[key] for key in keys if key in memo}
-    if listing.side is not None:
-        sized = {cell_id: (known.width, known.height) for cell_id, known in facts.items()}
-        wrong = {cell_id: size for cell_id, size in sized.items() if size != (listing.side, listing.side)}
-        expected = f"expected {listing.side}x{listing.side}"
-        faults += [Fault(cell_id, "wrong size", f"{w}x{h}, {expected}") for cell_id, (w, h) in wrong.items()]
-        facts = {cell_id: known for cell_id, known in facts.items() if cell_id not in wrong}
-    return facts, faults
+def _unfit(facts: Mapping[str, PixelFacts], side: int | None) -> list[Fault]:
+    """Images that can be read and are no cells of this data set."""
+    faults = []
+    for cell_id, known in facts.items():
+        if side is not None and (known.width, known.height) != (side, side):
+            size = f"{known.width}x{known.height}, expected {side}x{side}"
+            faults.append(Fault(cell_id, "wrong size", size))
+        elif known.foreground_px == 0:
+            faults.append(Fault(cell_id, "empty foreground", "the image is black"))
+    return faults
 
 
-def _read_facts(root: Path, cell_id: str) -> PixelFacts | Fault:
-    try:
-        data = read_bytes(root / cell_id)
-        image = decode_rgb(data, cell_id)
-    except ImageFileError as error:
-        return Fault(cell_id, error.fault, error.detail)
-    height, width = image.shape[:2]
-    sha256 = hashlib.sha256(data).hexdigest()
-    return PixelFacts(sha256, width, height, *cell_box(image), content_fingerprint(image))
-
-
-def _memo_key(root: Path, cell_id: str) -> _MemoKey:
-    try:
-        stat = (root / cell_id).stat()
-    except OSError:  # a dangling link, or a file deleted meanwhile: reading it will name the fault
-        return _MemoKey(cell_id, "absent")
-    # A renamed file keeps its bytes and mtime but not its inode; one that is rewritten and dated back keeps
-    # its inode but not its ctime.
-    return _MemoKey(cell_id, f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
-
-
-def _memo_path(root: Path, cache_dir: Path) -> Path:
-    digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    return cache_dir / "index" / f"{digest}-v{_MEMO_VERSION}.parquet"
-
-
-def _read_memo(path: Path) -> dict[_MemoKey, PixelFacts]:
-    """What is known of files; nothing where the memo is missing or damaged, which only costs time."""
-    try:
-        rows = pd.read_parquet(path, columns=[*_MemoKey._fields, *PixelFacts._fields])
-    except (OSError, ValueError, KeyError):
-        return {}
-    return {_MemoKey(*row[:2]): PixelFacts(*row[2:]) for row in rows.itertuples(index=False, name=None)}
-
-
-def _write_memo(path: Path, memo: dict[_MemoKey, PixelFacts]) -> None:
-    rows = pd.DataFrame(
-        [(*key, *facts) for key, facts in memo.items()],
-        columns=[*_MemoKey._fields, *PixelFacts._fields],
+def _table(cells: Sequence[ListedCell], facts: Mapping[str, PixelFacts]) -> pd.DataFrame:
+    listed = pd.DataFrame({"cell_id": pd.Series([cell.cell_id for cell in cells], dtype=object)})
+    for name in (
+        "label",
+        "subject",
+        "official_part",
+        "source",
+    ):  # as objects: text columns turn None into NaN
+        listed[name] = pd.Series([getattr(cell, name) for cell in cells], dtype=object)
+    for name in ("image", "cell", "official_fold"):
+        listed[name] = pd.array([getattr(cell, name) for cell in cells], dtype="Int64")
+    listed["group"] = pd.Series(
+        [cell.cell_id if cell.subject is None else cell.subject for cell in cells], dtype=object
     )
-    with locked(path), atomic_file(path) as partial:
-        rows.to_parquet(partial)
+    pixels = pd.DataFrame([facts[cell.cell_id] for cell in cells], columns=list(PixelFacts._fields))
+    # Under a name of their own: a column `group` of the user's must not stand for ours.
+    extra = pd.DataFrame([cell.extra for cell in cells], dtype=object).add_prefix("metadata.")
+    known = pd.concat([listed, pixels], axis=1)[list(INDEX_COLUMNS)]
+    return pd.concat([known, extra], axis=1)

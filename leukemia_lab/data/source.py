@@ -13,6 +13,7 @@ from leukemia_lab.errors import ConfigError
 SYNTHETIC = "SYNTHETIC"
 SET_ROOT = {
     "cnmc": "set data.root=/path/to/C-NMC, or the variable CNMC_ROOT",
+    "combined": "give each tree a root: data.trees.<source>.root=/path",
     "folder": "set data.root=/path/to/a/tree/of/class/folders",
 }
 
@@ -31,12 +32,12 @@ def synthetic_root(root: Path | None, spec: SyntheticSpec) -> Path:
     return where
 
 
-def is_synthetic(root: Path, cell_ids: Iterable[str]) -> bool:
-    """Whether `root` or the file of any cell lies in a tree that the synthetic generator wrote.
+def is_synthetic(root: Path, files: Iterable[Path]) -> bool:
+    """Whether `root` or any of the files lies in a tree that the synthetic generator wrote.
 
     Links are followed: the stamp stays whatever the tree is read as and wherever it is read from.
     """
-    files = [root / cell_id for cell_id in cell_ids]
+    files = list(files)
     linked = {file.resolve().parent for file in files if file.is_symlink()}
     folders = {folder.resolve() for folder in {root, *(file.parent for file in files), *linked}}
     folders.update(*(folder.parents for folder in folders))

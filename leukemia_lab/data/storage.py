@@ -1,11 +1,13 @@
-"""Files in the cache folder: one writer at a time, and never a half-written file under its final name."""
+"""Files in the cache folder: one writer at a time, never half-written under their final name, memos checked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from leukemia_lab.atomic import replacing
@@ -50,6 +52,26 @@ def atomic_file(path: Path) -> Iterator[Path]:
             yield partial
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def write_memo(path: Path, rows: Iterable[tuple[Any, ...]], columns: Sequence[str]) -> None:
+    """Write the rows of a table of what is known, with check sums.
+
+    Raises:
+        CacheError: the disk is full or the folder cannot be written.
+    """
+    table = pd.DataFrame(list(rows), columns=list(columns))
+    with locked(path), atomic_file(path) as partial:
+        table.to_parquet(partial, write_page_checksum=True)
+
+
+def read_memo(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The rows that `write_memo` wrote; none where the file is missing or damaged, which only costs time."""
+    try:
+        table = pd.read_parquet(path, columns=list(columns), page_checksum_verification=True)
+        return list(table.itertuples(index=False, name=None))
+    except Exception:  # damaged Parquet raises errors of every kind, TypeError and UnicodeDecodeError too
+        return []
 
 
 def _unwritable(path: Path, error: OSError) -> CacheError:

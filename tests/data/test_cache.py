@@ -19,7 +19,7 @@ from PIL import Image
 from leukemia_lab.data import cache, storage
 from leukemia_lab.data.cache import cache_folder, decoded_images
 from leukemia_lab.data.images import fit_square, read_rgb
-from leukemia_lab.data.index import CellIndex, read_index
+from leukemia_lab.data.index import CellIndex, Tree, read_index
 from leukemia_lab.errors import CacheError, DataError
 
 TreeFactory = Callable[..., Path]
@@ -27,7 +27,7 @@ TreeFactory = Callable[..., Path]
 
 @pytest.fixture
 def index(class_tree: TreeFactory, tmp_path: Path) -> CellIndex:
-    return read_index(class_tree(), "folder", None, None, "error", tmp_path / "index")
+    return read_index(Tree(class_tree(), "folder"), None, "error", tmp_path / "index")
 
 
 def cache_file(cache_dir: Path) -> Path:
@@ -44,7 +44,7 @@ def test_rows_are_the_resized_images_in_order(index: CellIndex, tmp_path: Path) 
 
 
 def test_more_cells_than_a_block(class_tree: TreeFactory, tmp_path: Path) -> None:
-    index = read_index(class_tree(cells=150, side=16), "folder", None, None, "error", tmp_path)
+    index = read_index(Tree(class_tree(cells=150, side=16), "folder"), None, "error", tmp_path)
     images = decoded_images(index, 8, tmp_path)
     last = index.table["cell_id"].iloc[-1]
     np.testing.assert_array_equal(images[299], fit_square(read_rgb(index.root / last), 8))
@@ -171,8 +171,8 @@ def test_processes_at_once_decode_once(index: CellIndex, tmp_path: Path) -> None
     code = (
         "import sys; from pathlib import Path\n"
         "from leukemia_lab.data.cache import decoded_images\n"
-        "from leukemia_lab.data.index import read_index\n"
-        "index = read_index(Path(sys.argv[1]), 'folder', None, None, 'error', Path(sys.argv[2]))\n"
+        "from leukemia_lab.data.index import Tree, read_index\n"
+        "index = read_index(Tree(Path(sys.argv[1]), 'folder'), None, 'error', Path(sys.argv[2]))\n"
         "print(int(decoded_images(index, 24, Path(sys.argv[2])).sum()))"
     )
     command = [sys.executable, "-c", code, str(index.root), str(tmp_path)]

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from leukemia_lab.data import index as index_module
-from leukemia_lab.data.index import INDEX_COLUMNS, CellIndex, read_index
+from leukemia_lab.data import scan as scan_module
+from leukemia_lab.data.index import INDEX_COLUMNS, CellIndex, Tree, read_index
 from leukemia_lab.errors import CacheError, ConfigError, DataError
 
 TreeFactory = Callable[..., Path]
@@ -26,13 +26,13 @@ def cache_dir(tmp_path: Path) -> Path:
 
 
 def read_cnmc(root: Path, cache_dir: Path, bad_files: str = "error") -> CellIndex:
-    return read_index(root, "cnmc", None, None, bad_files, cache_dir)
+    return read_index(Tree(root, "cnmc"), None, bad_files, cache_dir)
 
 
 def read_folder(
     root: Path, cache_dir: Path, pattern: str | None = None, positive: str | None = None
 ) -> CellIndex:
-    return read_index(root, "folder", pattern, positive, "error", cache_dir)
+    return read_index(Tree(root, "folder", pattern), positive, "error", cache_dir)
 
 
 def test_table_of_a_cnmc_tree(cnmc_tree: TreeFactory, cache_dir: Path) -> None:
@@ -90,7 +90,7 @@ def test_one_class_is_not_enough(class_tree: TreeFactory, cache_dir: Path) -> No
 
 def test_subject_pattern_has_no_use_with_cnmc(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no use with data\.layout=cnmc"):
-        read_index(tmp_path, "cnmc", r"(\d)", None, "error", tmp_path)
+        read_index(Tree(tmp_path, "cnmc", r"(\d)"), None, "error", tmp_path)
 
 
 def plant_faults(root: Path) -> dict[str, str]:
@@ -129,13 +129,13 @@ def test_all_faults_are_reported_together(cnmc_tree: TreeFactory, cache_dir: Pat
     with pytest.raises(DataError) as caught:
         read_cnmc(root, cache_dir)
     message = str(caught.value)
-    assert message.startswith("6 files below")
-    assert message.endswith("Mend them or set data.bad_files=skip to leave them out.")
+    assert message.startswith("6 faults below")
+    assert message.endswith("Mend them or set data.bad_files=skip to leave such files out.")
     for name, fault in planted.items():
         assert f"{name}: {fault} (" in message
     for number in range(10):
         (root / f"C-NMC_training_data/fold_0/hem/UID_H8_1_{number}_hem.bmp").write_text("oops")
-    with pytest.raises(DataError, match=r"16 files below(.|\n)*and 6 more"):
+    with pytest.raises(DataError, match=r"16 faults below(.|\n)*and 6 more"):
         read_cnmc(root, cache_dir)
 
 
@@ -161,13 +161,13 @@ def test_only_new_and_changed_files_are_read(
     root = class_tree()
     first = read_folder(root, cache_dir)
     read: list[str] = []
-    read_facts = index_module._read_facts
+    read_facts = scan_module._read_facts
 
     def recording(root: Path, cell_id: str) -> object:
         read.append(cell_id)
         return read_facts(root, cell_id)
 
-    monkeypatch.setattr(index_module, "_read_facts", recording)
+    monkeypatch.setattr(scan_module, "_read_facts", recording)
     pd.testing.assert_frame_equal(read_folder(root, cache_dir).table, first.table)
     assert read == []
     shutil.copyfile(root / "blast/b0/b0_0.png", root / "normal/n0/n0_1.png")
@@ -209,7 +209,7 @@ def test_fingerprint_is_taken_once(
     known = index.fingerprint
     changed = replace(index, table=index.table.assign(label="x"))
     assert changed.fingerprint != known  # a copy does not inherit it
-    monkeypatch.setattr(index_module.hashlib, "sha256", None)
+    monkeypatch.setattr(scan_module.hashlib, "sha256", None)
     assert index.fingerprint == known
 
 

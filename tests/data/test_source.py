@@ -23,6 +23,10 @@ def drawn(tmp_path: Path) -> Path:
     return root
 
 
+def synthetic(root: Path, cell_ids: list[str]) -> bool:
+    return is_synthetic(root, [root / cell_id for cell_id in cell_ids])
+
+
 def write_cells(root: Path) -> None:
     for cell in CELLS:
         (root / cell).parent.mkdir(parents=True, exist_ok=True)
@@ -30,22 +34,22 @@ def write_cells(root: Path) -> None:
 
 
 def test_the_tree_and_a_folder_in_it(drawn: Path) -> None:
-    assert is_synthetic(drawn, CELLS)
-    assert is_synthetic(drawn / "all", ["1.bmp"])
-    assert is_synthetic(drawn / "all", [])
+    assert synthetic(drawn, CELLS)
+    assert synthetic(drawn / "all", ["1.bmp"])
+    assert synthetic(drawn / "all", [])
 
 
 def test_other_cells_are_not_synthetic(drawn: Path, tmp_path: Path) -> None:
     """Not even beside a synthetic tree: the folder above both counts only for the cells it is read for."""
     write_cells(drawn.parent / "real")
-    assert not is_synthetic(drawn.parent / "real", CELLS)
-    assert not is_synthetic(tmp_path, [f"projects/real/{cell}" for cell in CELLS])
+    assert not synthetic(drawn.parent / "real", CELLS)
+    assert not synthetic(tmp_path, [f"projects/real/{cell}" for cell in CELLS])
 
 
 def test_root_above_the_tree(drawn: Path, tmp_path: Path) -> None:
     write_cells(tmp_path / "real")
     cells = [f"real/{cell}" for cell in CELLS]
-    assert is_synthetic(tmp_path, [*cells, "projects/drawn/hem/3.bmp"])
+    assert synthetic(tmp_path, [*cells, "projects/drawn/hem/3.bmp"])
 
 
 def test_linked_class_folders(drawn: Path, tmp_path: Path) -> None:
@@ -53,7 +57,7 @@ def test_linked_class_folders(drawn: Path, tmp_path: Path) -> None:
     root.mkdir()
     for name in ("all", "hem"):
         (root / name).symlink_to(drawn / name)
-    assert is_synthetic(root, CELLS)
+    assert synthetic(root, CELLS)
 
 
 def test_one_linked_file(drawn: Path, tmp_path: Path) -> None:
@@ -61,13 +65,13 @@ def test_one_linked_file(drawn: Path, tmp_path: Path) -> None:
     write_cells(root)
     (root / "hop.bmp").symlink_to(drawn / "hem/3.bmp")
     (root / "hem/4.bmp").symlink_to("../hop.bmp")  # a link to a link
-    assert not is_synthetic(root, CELLS)
-    assert is_synthetic(root, [*CELLS, "hem/4.bmp"])
+    assert not synthetic(root, CELLS)
+    assert synthetic(root, [*CELLS, "hem/4.bmp"])
 
 
 def test_relative_root(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(drawn / "all")
-    assert is_synthetic(Path(), ["1.bmp"])
+    assert synthetic(Path(), ["1.bmp"])
 
 
 def test_twelve_thousand_cells_take_a_moment(tmp_path: Path) -> None:
@@ -77,7 +81,7 @@ def test_twelve_thousand_cells_take_a_moment(tmp_path: Path) -> None:
     for cell in cells:
         os.close(os.open(tmp_path / cell, os.O_CREAT))
     started = time.perf_counter()
-    assert not is_synthetic(tmp_path, cells)
+    assert not synthetic(tmp_path, cells)
     assert time.perf_counter() - started < 2.0  # about 0.15 s on one free core
 
 
@@ -94,7 +98,7 @@ def test_synthetic_root_is_in_the_cache_or_where_the_user_wants_it(
     monkeypatch.setenv("LEUKEMIA_LAB_CACHE", str(tmp_path / "cache"))
     cached = synthetic_root(None, spec)
     assert cached.is_relative_to(tmp_path / "cache" / "synthetic")
-    assert is_synthetic(cached, [])
+    assert synthetic(cached, [])
     shutil.rmtree(cached)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

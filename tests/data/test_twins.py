@@ -1,169 +1,489 @@
+"""Twins: what is merged, what is only tied, and how often chance is mistaken for twins."""
+
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from PIL import Image
 
-from leukemia_lab.data import twins
-from leukemia_lab.data.images import FINGERPRINT, content_fingerprint
-from leukemia_lab.data.index import CellIndex, read_index
-from leukemia_lab.data.twins import MAX_DISTANCE, find_near_copies, merge_twins, merged_groups
+from leukemia_lab.data import twins as twins_module
+from leukemia_lab.data.copies import COPY_COLUMNS, clusters
+from leukemia_lab.data.index import CellIndex
+from leukemia_lab.data.known_twins import KnownTwins
+from leukemia_lab.data.manifests import read_manifest_index
+from leukemia_lab.data.twins import (
+    APART,
+    BY_CHANCE,
+    BY_USER,
+    MERGED,
+    TIED,
+    Evidence,
+    cells_with_twin_elsewhere,
+    chance_test,
+    evidence_of,
+    find_twins,
+    merge_twins,
+    surplus,
+)
+from leukemia_lab.errors import DataError
 
-ImageArray = npt.NDArray[np.uint8]
-DrawCell = Callable[..., ImageArray]
+GROUPS = [["20", "21"], ["51", "75", "78"], ["H2", "H4", "H5", "H6", "H7"], ["H3", "H10"]]
+BOX_AND_HASH = ["sha256", "box_x", "box_y", "box_w", "box_h"]
 
 
-def index_of(cells: list[tuple[str | None, ImageArray]]) -> CellIndex:
-    """An index of cells c0, c1, ... with these subjects; without subjects each cell is its own group."""
-    ids = [f"c{number}" for number in range(len(cells))]
-    subjects = [subject for subject, _ in cells]
+def cells_of(subjects: Sequence[str | None]) -> pd.DataFrame:
+    """Cells c0000, c0001, ... of these subjects."""
+    ids = [f"c{number:04}" for number in range(len(subjects))]
     table = pd.DataFrame({"cell_id": ids, "subject": pd.Series(subjects, dtype=object)})
-    table["group"] = [
-        cell if subject is None else subject for cell, subject in zip(ids, subjects, strict=True)
-    ]
-    table["fingerprint"] = [content_fingerprint(image) for _, image in cells]
-    return CellIndex(Path(), table, ("ALL", "HEM"), "ALL", subjects[0] is not None, (), ())
+    table["group"] = table["subject"].where(table["subject"].notna(), table["cell_id"])
+    return table.assign(label="ALL", official_part="train")
 
 
-def jpeg(image: ImageArray) -> ImageArray:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=95)
-    return np.asarray(Image.open(buffer))
+def copied(table: pd.DataFrame, pairs: Sequence[tuple[int, int]]) -> Evidence:
+    """Verified copies, by the numbers of the cells."""
+    ids = table["cell_id"]
+    rows = [(ids[a], ids[b], "near", 0.1) for a, b in pairs]
+    copies = pd.DataFrame(rows, columns=list(COPY_COLUMNS))
+    return Evidence(copies, clusters(list(ids), copies).to_numpy(), has_pixels=True)
 
 
-def offset(image: ImageArray, levels: int) -> ImageArray:
-    return (image.astype(np.int16) + levels).clip(0, 255).astype(np.uint8)
+def crowd(
+    n_cells: int, shared: Mapping[tuple[str, str], int], others: int = 12
+) -> tuple[pd.DataFrame, Evidence]:
+    """Names with `n_cells` each, of which two share so many cells; `others` share nothing."""
+    names = [*dict.fromkeys(name for pair in shared for name in pair), *(f"X{n}" for n in range(others))]
+    table = cells_of([name for name in names for _ in range(n_cells)])
+    free = {name: iter(table.index[table["subject"] == name]) for name in names}
+    pairs = [(next(free[a]), next(free[b])) for (a, b), n in shared.items() for _ in range(n)]
+    return table, copied(table, pairs)
 
 
-def noisy(image: ImageArray) -> ImageArray:
-    noise = np.random.default_rng(0).integers(-2, 3, image.shape)
-    return (image + noise).clip(0, 255).astype(np.uint8)
+def index_of(table: pd.DataFrame, has_pixels: bool = True) -> CellIndex:
+    has_subjects = bool(table["subject"].notna().any())
+    return CellIndex(Path(), table, ("ALL", "HEM"), "ALL", has_subjects, (), (), {}, has_pixels)
 
 
-COPIES: dict[str, Callable[[ImageArray], ImageArray]] = {
-    "identical": lambda image: image,
-    "shifted": lambda image: np.roll(image, (3, -2), axis=(0, 1)),
-    "brighter": lambda image: offset(image, 2),
-    "darker": lambda image: offset(image, -2),
-    "noisy": noisy,
-    "jpeg": jpeg,
-}
+def by_chance(
+    n_cells: Sequence[int], n_shared: npt.NDArray[np.int64]
+) -> tuple[pd.Series[str], npt.NDArray[np.int64]]:
+    """Names 0, 1, ... of so many cells; each two share so many, each of them a cell of its own for both."""
+    cluster = np.arange(sum(n_cells))
+    start = np.concatenate([[0], np.cumsum(n_cells)[:-1]])
+    used = np.zeros(len(n_cells), dtype=int)
+    for (a, b), n in zip(combinations(range(len(n_cells)), 2), n_shared, strict=True):
+        for _ in range(n):
+            cluster[start[b] + used[b]] = cluster[start[a] + used[a]]
+            used[[a, b]] += 1
+    assert (used <= n_cells).all()
+    names = np.repeat([str(number) for number in range(len(n_cells))], n_cells)
+    return pd.Series(names), cluster
 
 
-@pytest.mark.parametrize("kind", COPIES)
-@pytest.mark.parametrize("seed", range(5))
-def test_copies_are_found(draw_cell: DrawCell, kind: str, seed: int) -> None:
-    cell = draw_cell(seed)
-    pairs = find_near_copies(index_of([("1", cell), ("2", COPIES[kind](cell))]).table)
-    assert pairs[["a", "b"]].to_numpy().tolist() == [["c0", "c1"]]
-    if kind in ("identical", "shifted"):
-        assert pairs.loc[0, "distance"] == 0
+def null_counts(
+    n_cells: npt.NDArray[np.int64], mean: float, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Poisson counts of shared cells, proportional to the product of the sizes, `mean` a pair on average."""
+    first, second = np.triu_indices(len(n_cells), 1)
+    exposure = n_cells[first] * n_cells[second]
+    return rng.poisson(mean * exposure / exposure.mean())
 
 
-def test_different_cells_are_not_copies(draw_cell: DrawCell) -> None:
-    """Not even with one silhouette: each cell's texture is drawn inside the ellipse of the first."""
-    mask = draw_cell(0).any(axis=2, keepdims=True)
-    cells = [
-        (str(seed), np.where(mask, np.roll(draw_cell(seed), seed, axis=2) | 20, 0)) for seed in range(40)
-    ]
-    sizes = np.frombuffer(b"".join(index_of(cells).table["fingerprint"]), FINGERPRINT)[["width", "height"]]
-    assert len(np.unique(sizes)) == 1
-    assert find_near_copies(index_of(cells).table).empty
+def sizes(n_names: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    return np.exp(rng.uniform(np.log(20), np.log(400), n_names)).astype(int)
 
 
-def test_same_texture_in_another_size_is_not_a_copy(draw_cell: DrawCell) -> None:
-    cell = draw_cell(1)
-    larger = np.asarray(Image.fromarray(cell).resize((500, 500)))
-    assert find_near_copies(index_of([("1", cell), ("2", larger)]).table).empty
+@pytest.mark.parametrize("mean", [0.05, 0.5])
+def test_chance_alone_hardly_ever_merges(mean: float) -> None:
+    """150 replications for each rate, 60 names: a familywise rate of .001 merges in none; .01 allows three of 300."""
+    rng = np.random.default_rng(int(100 * mean))
+    wrong, ratios = 0, []
+    for _ in range(150):
+        n_cells = sizes(60, rng)
+        tested = chance_test(*by_chance(n_cells, null_counts(n_cells, mean, rng)), None)
+        wrong += bool(tested["is_twin"].any())
+        row = tested.iloc[0]
+        products = [a * b for a, b in combinations(n_cells.tolist(), 2)]
+        truth = mean * n_cells[int(row["a"])] * n_cells[int(row["b"])] / np.mean(products)
+        ratios.append(row["expected"] / truth)
+    assert wrong <= 1
+    assert np.mean(ratios) == pytest.approx(1, abs=0.03)
 
 
-def test_candidates_lose_no_pair() -> None:
-    """Against a search through all pairs of fingerprints that lie about MAX_DISTANCE apart."""
-    rng = np.random.default_rng(0)
-    base = rng.normal(0, 32, (1, 16, 16))
-    records = np.zeros(120, FINGERPRINT)
-    records["grid"] = (base + rng.normal(0, 2.9, (120, 16, 16))).clip(-127, 127)
-    table = pd.DataFrame(
-        {"cell_id": [f"c{n:03}" for n in range(120)], "fingerprint": [r.tobytes() for r in records]}
+def test_the_familywise_rate_is_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a rate of .2, which can be counted; counts are whole numbers, so that it is not used up."""
+    monkeypatch.setattr(twins_module, "FAMILYWISE", 0.2)
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(150):
+        n_cells = sizes(60, rng)
+        wrong += bool(chance_test(*by_chance(n_cells, null_counts(n_cells, 0.5, rng)), None)["is_twin"].any())
+    assert 1 <= wrong <= 150 * 0.2
+
+
+def test_five_shared_cells_among_thirty_names_are_found() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        counts = np.zeros(30 * 29 // 2, dtype=int)
+        counts[rng.integers(len(counts))] = 5
+        tested = chance_test(*by_chance(sizes(30, rng), counts), None)
+        assert tested["is_twin"].tolist() == [True]
+
+
+def test_twins_are_found_in_spite_of_chance() -> None:
+    """Twelve shared cells where chance gives each two names .5 on average, 1 in 200 of them more than 4."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        n_cells = np.full(40, 120)
+        counts = null_counts(n_cells, 0.5, rng)
+        planted = rng.choice(len(counts), 3, replace=False)
+        counts[planted] += 12
+        tested = chance_test(*by_chance(n_cells, counts), None)
+        expected = counts[counts > 0] >= 12
+        assert tested["is_twin"].tolist() == expected.tolist()
+
+
+def test_many_twins_do_not_hide_others() -> None:
+    """Half of all names are twins with most of their cells; two with five are found beside them."""
+    shared = {(f"A{n}", f"B{n}"): 50 for n in range(15)} | {("C", "D"): 5}
+    twins = find_twins(*crowd(60, shared, others=30))
+    assert len(twins.groups) == 16
+    assert ["C", "D"] in twins.groups
+
+
+@pytest.mark.parametrize("n_names", [2, 3, 4])
+def test_a_data_set_of_twins_alone(n_names: int) -> None:
+    """No pair shares nothing, so that the rate of chance cannot be told from the data."""
+    names = [f"T{n}" for n in range(n_names)]
+    assert find_twins(*crowd(20, dict.fromkeys(combinations(names, 2), 5))).groups == [names]
+
+
+def test_found_twins_leave_the_estimate_of_chance() -> None:
+    names = [f"T{n}" for n in range(6)]
+    shared = dict.fromkeys(combinations(names, 2), 40) | {("C", "D"): 1}
+    pairs = find_twins(*crowd(250, shared, others=6)).pairs.set_index(["a", "b"])
+    n_names = 6 + 2 + 6
+    untouched = n_names * (n_names - 1) // 2 - 15
+    assert pairs.loc[("C", "D"), "expected"] == pytest.approx(-np.log(1 - 1 / untouched))
+    assert pairs.loc[("C", "D"), "verdict"] == TIED
+
+
+@pytest.mark.parametrize("n_shared", [1, 2, 3, 5, 20])
+def test_more_shared_cells_are_less_likely_by_chance(n_shared: int) -> None:
+    twins = find_twins(*crowd(40, {("1", "2"): n_shared}, others=28))
+    row = twins.pairs.iloc[0]
+    assert (row["shared"], row["verdict"]) == (n_shared, MERGED if n_shared >= 5 else row["verdict"])
+    assert n_shared > 1 or row["verdict"] == TIED
+
+
+@pytest.mark.parametrize("small", [1, 5, 40])
+def test_one_shared_cell_merges_nothing_by_itself(small: int) -> None:
+    """Not even where the names are so small that chance would hardly give it."""
+    table = cells_of([*["1"] * small, *["2"] * small, *(f"X{n}" for n in range(10) for _ in range(400))])
+    evidence = copied(table, [(0, small)])
+    twins = find_twins(table, evidence)
+    assert twins.groups == []
+    assert twins.pairs["verdict"].tolist() == [TIED]
+    merged = merge_twins(index_of(table), evidence, twins).table
+    assert merged["group"].tolist() == table["subject"].tolist()
+    assert merged.groupby("block")["subject"].agg(lambda names: sorted(set(names))).tolist()[0] == ["1", "2"]
+    assert merged["block"].nunique() == 11
+
+
+def test_ties_join_groups_in_chains_of_blocks() -> None:
+    table, evidence = crowd(30, {("1", "2"): 10, ("2", "3"): 1, ("3", "4"): 1})
+    twins = find_twins(table, evidence)
+    merged = (
+        merge_twins(index_of(table), evidence, twins).table.drop_duplicates("subject").set_index("subject")
     )
-    table["group"] = table["cell_id"]
-    grids = records["grid"].astype(float).reshape(120, -1) / 32
-    distances = np.abs(grids[:, None] - grids[None]).mean(axis=2)
-    expected = int((distances[np.triu_indices(120, 1)] <= MAX_DISTANCE).sum())
-    assert 500 < expected < 6500
-    assert len(find_near_copies(table)) == expected
+    assert merged.loc[["1", "2", "3", "4"], "group"].tolist() == ["1+2", "1+2", "3", "4"]
+    assert merged.loc[["1", "2", "3", "4"], "block"].nunique() == 1
+    assert merged.loc[merged.index.str.startswith("X"), "block"].nunique() == 12
 
 
-def test_copies_within_a_subject_do_not_count(draw_cell: DrawCell) -> None:
-    index = index_of([("1", draw_cell(0)), ("1", draw_cell(0)), ("2", draw_cell(1))])
-    assert find_near_copies(index.table).empty
-    pd.testing.assert_frame_equal(merge_twins(index).table, index.table)
-    assert merged_groups(index) == []
+def test_chains_of_twins_are_one_group_in_natural_order() -> None:
+    shared = {("H10", "H3"): 8, ("H3", "21"): 8, ("7", "H2"): 9}
+    table, evidence = crowd(30, shared)
+    twins = find_twins(table, evidence)
+    assert twins.groups == [["7", "H2"], ["21", "H3", "H10"]]
+    assert {twins.group_of[name] for name in ("H10", "H3", "21")} == {"21+H3+H10"}
+    assert twins.group_of["X0"] == "X0"
+    first = twins.pairs[["a", "b"]].to_numpy().tolist()
+    assert sorted(map(tuple, first)) == [("21", "H3"), ("7", "H2"), ("H3", "H10")]
+    merged = merge_twins(index_of(table), evidence, twins)
+    assert set(merged.table.loc[merged.table["subject"] == "H3", "group"]) == {"21+H3+H10"}
+    again = merge_twins(merged, evidence, find_twins(merged.table, evidence))
+    pd.testing.assert_frame_equal(again.table, merged.table)
 
 
-def test_subjects_are_joined_through_a_chain(draw_cell: DrawCell) -> None:
-    cells = [("H10", 0), ("H3", 0), ("H3", 1), ("21", 1), ("7", 2), ("20", 3), ("H2", 4), ("H1", 4)]
-    index = index_of([(subject, draw_cell(seed)) for subject, seed in cells])
-    merged = merge_twins(index)
-    expected = ["21+H3+H10"] * 4 + ["7", "20"] + ["H1+H2"] * 2
-    assert merged.table["group"].tolist() == expected
-    assert merged_groups(merged) == [["21", "H3", "H10"], ["H1", "H2"]]
-    assert merged.table["subject"].tolist() == [s for s, _ in cells]
-    again = merge_twins(merged)
-    assert again.table["group"].tolist() == expected
+def test_copies_within_a_name_do_not_count() -> None:
+    table = cells_of(["1"] * 20 + ["2"] * 20)
+    evidence = copied(table, list(combinations(range(20), 2)))
+    twins = find_twins(table, evidence)
+    assert twins.pairs.empty
+    assert twins.groups == []
 
 
-def test_twins_are_looked_for_once(draw_cell: DrawCell, monkeypatch: pytest.MonkeyPatch) -> None:
-    searched: list[int] = []
-
-    def recording(table: pd.DataFrame) -> pd.DataFrame:
-        searched.append(len(table))
-        return find_near_copies(table)
-
-    monkeypatch.setattr(twins, "find_near_copies", recording)
-    twins._known_near_copies.cache_clear()
-    cells = [("1", draw_cell(0)), ("2", draw_cell(0)), ("3", draw_cell(1))]
-    results = [merge_twins(index_of(cells)).table["group"].tolist() for _ in range(3)]
-    assert results == [["1+2", "1+2", "3"]] * 3
-    assert searched == [3]
-    merge_twins(index_of([("1", draw_cell(0)), ("2", draw_cell(2)), ("3", draw_cell(1))]))
-    assert searched == [3, 3]
+def test_several_copies_of_a_cell_are_one_shared_cell() -> None:
+    table = cells_of(["1"] * 20 + ["2"] * 20 + [f"X{n}" for n in range(10) for _ in range(20)])
+    pairs = [(0, n) for n in range(1, 10)] + [(0, 20 + n) for n in range(10)]
+    assert find_twins(table, copied(table, pairs)).pairs["shared"].tolist() == [1]
 
 
-def test_a_merged_index_teaches_nothing_wrong_of_the_unmerged(draw_cell: DrawCell) -> None:
-    """Its cells and bytes are the same, but within the merged groups no copies are looked for."""
-    unmerged = index_of([("1", draw_cell(0)), ("2", draw_cell(0)), ("3", draw_cell(1))])
-    merged = merge_twins(unmerged)
-    twins._known_near_copies.cache_clear()
-    merge_twins(merged)
-    assert merge_twins(unmerged).table["group"].tolist() == ["1+2", "1+2", "3"]
+def test_copies_of_copies_are_tied_too() -> None:
+    """More than 24 equal files are paired with the first only, all the same no two of their names may be parted."""
+    table = cells_of([name for n in range(40) for name in [str(n)] * 30])
+    evidence = copied(table, [(0, 30 * n) for n in range(1, 40)])
+    twins = find_twins(table, evidence)
+    assert len(twins.pairs) == 40 * 39 // 2
+    assert set(twins.pairs["verdict"]) == {TIED}
+    assert merge_twins(index_of(table), evidence, twins).table["block"].nunique() == 1
 
 
-def test_copies_without_subjects_are_joined_by_cell(draw_cell: DrawCell) -> None:
-    merged = merge_twins(index_of([(None, draw_cell(0)), (None, draw_cell(1)), (None, draw_cell(0))]))
-    assert merged.table["group"].tolist() == ["c0+c2", "c1", "c0+c2"]
-    assert merged_groups(merged) == [["c0", "c2"]]
+@pytest.mark.parametrize("n_subjects", [0, 1, 2])
+def test_few_subjects(n_subjects: int) -> None:
+    table = cells_of([str(n) for n in range(n_subjects) for _ in range(20)] + [None] * 3)
+    twins = find_twins(table, copied(table, []))
+    assert twins.pairs.empty
+    assert twins.group_of == {str(n): str(n) for n in range(n_subjects)}
+    if n_subjects == 2:
+        assert find_twins(table, copied(table, [(n, 20 + n) for n in range(6)])).groups == [["0", "1"]]
 
 
-def test_real_twins(shared_data: Path, tmp_path: Path) -> None:
-    index = read_index(shared_data / "cnmc_sample", "cnmc", None, None, "error", tmp_path)
-    pairs = find_near_copies(index.table)
-    names = {tuple(sorted(Path(cell).stem for cell in pair)) for pair in pairs[["a", "b"]].to_numpy()}
-    assert names == {
-        ("UID_H2_1_1_hem", "UID_H6_1_1_hem"),
-        ("UID_H2_1_2_hem", "UID_H6_1_2_hem"),
-        ("UID_H10_1_1_hem", "UID_h3_1_1_hem"),
+def test_cells_without_subjects_are_grouped_with_their_copies() -> None:
+    table = cells_of([None, None, None, "1", "1", "2"])
+    evidence = copied(table, [(0, 2), (1, 3)])
+    twins = find_twins(table, evidence)
+    merged = merge_twins(index_of(table), evidence, twins).table
+    assert twins.pairs.empty
+    assert merged["group"].tolist() == ["c0000", "c0001", "c0000", "1", "1", "2"]
+    block = merged["block"].tolist()
+    assert block[0] == block[2]
+    assert block[1] == block[3] == block[4]
+    assert len(set(block)) == 3
+
+
+def manifest(path: Path, rows: Sequence[tuple[str, str, str, tuple[object, ...]]]) -> CellIndex:
+    """An index of rows (label, subject, what is hashed, box)."""
+    columns = ["file", "label", "subject", "sha256", "x", "y", "w", "h"]
+    content = [
+        (f"{n}.bmp", label, subject, hashlib.sha256(content.encode()).hexdigest(), *box)
+        for n, (label, subject, content, box) in enumerate(rows)
+    ]
+    pd.DataFrame(content, columns=columns).to_csv(path, index=False)
+    return read_manifest_index([path])
+
+
+def test_classes_have_chance_rates_of_their_own(tmp_path: Path) -> None:
+    """Boxes of one class are all alike, those of the other never: five are twins there, and nothing here."""
+    rng = np.random.default_rng(4)
+    rows = [
+        ("ALL", f"A{name}", f"a{name}-{n}", (int(rng.integers(1000)), 0, 1, 1))
+        for name in range(20)
+        for n in range(60)
+    ]
+    rows += [
+        ("HEM", f"H{name}", f"h{name}-{n}", (60 * name + n, 1, 1, 1)) for name in range(12) for n in range(60)
+    ]
+    for n in range(5):  # H0 and H1 share five boxes
+        rows[1200 + 60 + n] = (*rows[1260 + n][:3], rows[1200 + n][3])
+    index = manifest(tmp_path / "m.csv", rows)
+    twins = find_twins(index.table, evidence_of(index, tmp_path))
+    assert twins.groups == [["H0", "H1"]]
+    alike = twins.pairs[twins.pairs["a"].str.startswith("A")]
+    assert alike["shared"].max() > 5
+    assert set(alike["verdict"]) == {BY_CHANCE}
+    assert alike["expected"].mean() == pytest.approx(3.6, rel=0.15)
+    one_rate = chance_test(index.table["subject"], evidence_of(index, tmp_path).cluster, None)
+    assert one_rate.loc[
+        one_rate["a"].str.startswith("A"), "is_twin"
+    ].any()  # what the classes' own rates prevent
+
+
+def test_an_equal_hash_is_a_shared_cell_where_boxes_are_missing(tmp_path: Path) -> None:
+    no_box = ("", "", "", "")
+    rows = [("ALL", str(name), f"{name}-{n}", (name, n, 1, 1)) for name in range(10) for n in range(20)]
+    rows += [("ALL", "P", f"{0}-{n}" if n < 8 else f"p-{n}", no_box) for n in range(20)]
+    rows += [("ALL", "Q", "1-0" if n == 0 else f"q-{n}", no_box) for n in range(20)]
+    index = manifest(tmp_path / "m.csv", rows)
+    twins = find_twins(index.table, evidence_of(index, tmp_path))
+    assert twins.groups == [["0", "P"]]
+    verdicts = twins.pairs.set_index(["a", "b"])["verdict"].to_dict()
+    assert verdicts == {("0", "P"): MERGED, ("1", "Q"): TIED}
+
+
+def test_a_manifest_of_names_alone_shows_no_twins(tmp_path: Path) -> None:
+    file = tmp_path / "names.csv"
+    rows = [f"UID_{name}_1_{n}_all.bmp" for name in range(1, 5) for n in range(1, 4)]
+    pd.DataFrame({"file": rows}).to_csv(file, index=False)
+    index = read_manifest_index([file])
+    evidence = evidence_of(index, tmp_path)
+    assert find_twins(index.table, evidence).pairs.empty
+    assert len(set(evidence.cluster)) == len(rows)
+
+
+@pytest.fixture(scope="module")
+def training_manifest(shared_data: Path) -> CellIndex:
+    return read_manifest_index([shared_data / "cnmc_meta" / "train_manifest.csv"])
+
+
+def test_the_known_groups_are_found_from_the_manifest_alone(
+    training_manifest: CellIndex, tmp_path: Path
+) -> None:
+    table = training_manifest.table
+    assert not training_manifest.has_pixels
+    assert (len(table), table["subject"].nunique()) == (10661, 73)
+    evidence = evidence_of(training_manifest, tmp_path)
+    assert (evidence.copies["kind"] == "identical").sum() == len(evidence.copies) == 104
+    twins = find_twins(table, evidence)
+    assert twins.groups == GROUPS
+    assert merge_twins(training_manifest, evidence, twins).table["group"].nunique() == 65
+    shared = twins.pairs.set_index(["a", "b"])["shared"].to_dict()
+    assert [shared["20", "21"], shared["51", "78"], shared["51", "75"], shared["H3", "H10"]] == [
+        71,
+        86,
+        59,
+        27,
+    ]
+    assert [shared["H2", name] for name in ("H5", "H6", "H7", "H4")] == [17, 10, 9, 7]
+    assert twins.pairs.set_index(["a", "b"]).loc[("17", "18"), "verdict"] == BY_CHANCE
+    assert list(tmp_path.iterdir()) == []  # nothing is kept of what was not read
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_shuffled_within_class_nothing_is_merged(
+    training_manifest: CellIndex, tmp_path: Path, together: bool
+) -> None:
+    """A shuffle changes which cell has a box, not which boxes are equal.
+
+    So as many pairs of cells are equal as before, the twins' hundreds among them, now between any two names of the
+    class: chance at a rate that is too high, if anything.
+    """
+    rng = np.random.default_rng(0)
+    equal_boxes = training_manifest.table.duplicated(BOX_AND_HASH[1:]).sum()
+    for _ in range(20 if together else 5):
+        table = training_manifest.table.copy()
+        for rows in table.groupby("label").groups.values():
+            for columns in [BOX_AND_HASH] if together else [BOX_AND_HASH[:1], BOX_AND_HASH[1:]]:
+                table.loc[rows, columns] = table.loc[rng.permutation(rows), columns].to_numpy()
+        index = index_of(table, has_pixels=False)
+        evidence = evidence_of(index, tmp_path)
+        assert len(evidence.copies) == 104
+        assert table.duplicated(BOX_AND_HASH[1:]).sum() == equal_boxes > 300
+        twins = find_twins(table, evidence)
+        assert twins.groups == []
+        assert (twins.pairs["verdict"] == TIED).sum() > 50
+
+
+def test_cells_with_a_twin_in_another_official_fold(training_manifest: CellIndex, tmp_path: Path) -> None:
+    table = training_manifest.table
+    evidence = evidence_of(training_manifest, tmp_path)
+    twins = find_twins(table, evidence)
+    found = cells_with_twin_elsewhere(table, evidence, twins, table["official_fold"])
+    assert found == {0: 90, 1: 172, 2: 262}
+    home = table.assign(group=table["subject"].map(twins.group_of)).groupby("group")["official_fold"]
+    assert (
+        cells_with_twin_elsewhere(table, evidence, twins, home.transform(lambda fold: fold.mode()[0])) == {}
+    )
+
+
+def test_cells_of_no_place_are_not_counted() -> None:
+    table, evidence = crowd(10, {("1", "2"): 6, ("2", "3"): 4})
+    place = pd.Series(pd.array([0] * 10 + [1] * 10 + [None] * (len(table) - 20), dtype="Int64"))
+    assert cells_with_twin_elsewhere(table, evidence, find_twins(table, evidence), place) == {0: 6, 1: 6}
+
+
+def known(merge: Sequence[Sequence[str]] = (), apart: Sequence[Sequence[str]] = ()) -> KnownTwins:
+    lists = (tuple(tuple(names) for names in given) for given in (merge, apart))
+    return KnownTwins(*lists, Path("twins.yaml"))
+
+
+def test_the_user_merges_names() -> None:
+    table, evidence = crowd(30, {("1", "2"): 8, ("5", "6"): 1})
+    twins = find_twins(table, evidence, known(merge=[["X10", "1", "X9"], ["6", "5"]]))
+    assert twins.groups == [["1", "2", "X9", "X10"], ["5", "6"]]
+    verdicts = twins.pairs.set_index(["a", "b"])
+    assert verdicts["verdict"].to_dict() == {
+        ("1", "2"): MERGED,
+        ("1", "X9"): BY_USER,
+        ("1", "X10"): BY_USER,
+        ("5", "6"): BY_USER,
     }
-    assert pairs["distance"].max() < 0.01
-    assert merged_groups(merge_twins(index)) == [["H2", "H6"], ["H3", "H10"]]
+    assert verdicts.loc[("5", "6"), "shared"] == 1
+    assert verdicts.loc[("1", "X9"), "shared"] == 0
 
 
-def test_real_cells_of_another_kind_have_no_twins(shared_data: Path, tmp_path: Path) -> None:
-    index = read_index(shared_data / "pbc_sample", "folder", None, None, "error", tmp_path)
-    assert find_near_copies(index.table).empty
+def test_the_user_keeps_names_apart() -> None:
+    table, evidence = crowd(30, {("1", "2"): 8, ("5", "6"): 9})
+    twins = find_twins(table, evidence, known(apart=[["2", "1"]]))
+    assert twins.groups == [["5", "6"]]
+    assert twins.pairs["verdict"].tolist() == [APART, MERGED]
+    block = merge_twins(index_of(table), evidence, twins).table.groupby("subject")["block"].first()
+    assert block["1"] == block["2"]  # their copies still must not be parted
+
+
+def test_names_kept_apart_must_not_be_joined_by_a_third() -> None:
+    table, evidence = crowd(30, {("1", "2"): 8, ("2", "3"): 8, ("1", "3"): 8})
+    with pytest.raises(DataError, match=r"twins.yaml keeps 1 and 3 apart.*group 1\+2\+3: a third"):
+        find_twins(table, evidence, known(apart=[["1", "3"]]))
+    assert find_twins(table, evidence, known(apart=[["1", "3"], ["2", "3"]])).groups == [["1", "2"]]
+    with pytest.raises(DataError, match="keeps X1 and X2 apart"):
+        find_twins(table, evidence, known(merge=[["X1", "X2"]], apart=[["X1", "X2"]]))
+
+
+def test_a_name_that_is_not_there() -> None:
+    table, evidence = crowd(5, {("H10", "H11"): 5})
+    for lists in ({"merge": [["H10", "H12"]]}, {"apart": [["H10", "H12"]]}):
+        with pytest.raises(DataError, match=r"twins.yaml names the subject H12, which is not in the data\."):
+            find_twins(table, evidence, known(**lists))
+
+
+def test_surplus_prefers_preliminary_names_then_the_larger() -> None:
+    shared = {("1", "2"): 8, ("2", "3"): 8, ("H5", "H6"): 8, ("8", "9"): 1}
+    table, evidence = crowd(20, shared)
+    table.loc[table["subject"].isin(["2", "9"]), "official_part"] = "prelim"
+    dropped = (table["subject"] == "H5") & (table.groupby("subject").cumcount() >= 15)
+    table, kept_ids = table[~dropped].reset_index(drop=True), set(table.loc[~dropped, "cell_id"])
+    copies = evidence.copies[evidence.copies["a"].isin(kept_ids) & evidence.copies["b"].isin(kept_ids)]
+    evidence = Evidence(copies, clusters(list(table["cell_id"]), copies).to_numpy(), True)
+    gone = surplus(table, evidence, find_twins(table, evidence))
+    n_gone = gone.groupby(table["subject"]).sum()
+    n_gone = n_gone[n_gone > 0].to_dict()
+    assert n_gone == {"1": 20, "3": 20, "H5": 15, "8": 1}
+
+
+def test_surplus_leaves_one_name_and_no_copies_whatever_the_data() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        subjects = [None if name == 0 else str(name) for name in rng.integers(0, 12, 200)]
+        table = cells_of(subjects)
+        table.loc[table["subject"].isin(["1", "2", "3"]), "official_part"] = "prelim"
+        pairs = {tuple(sorted(pair)) for pair in rng.integers(0, 200, (60, 2)).tolist() if pair[0] != pair[1]}
+        pairs |= {(int(a), int(b)) for a, b in zip(np.arange(0, 20), np.arange(100, 120), strict=True)}
+        evidence = copied(table, sorted(pairs))
+        names = known(merge=[["1", "4", "7"], ["5", "6"]])
+        twins = find_twins(table, evidence, names)
+        left = table[~surplus(table, evidence, twins)]
+        of_names = left.dropna(subset="subject")
+        assert of_names.groupby(of_names["subject"].map(twins.group_of))["subject"].nunique().eq(1).all()
+        assert not {"4", "7"} & set(left["subject"])
+        owner = left["subject"].where(left["subject"].notna(), left["cell_id"])
+        assert owner.groupby(evidence.cluster[left.index]).nunique().eq(1).all()
+        preferred = {"1", "2", "3"} & set(left["subject"])
+        assert preferred
+        one_of_each = set(evidence.cluster[table.index[table["subject"].isin(preferred)]])
+        assert one_of_each <= set(evidence.cluster[left.index])
+
+
+def test_surplus_of_many_equal_files() -> None:
+    """They are paired with the first only: when that one goes, the others are copies all the same."""
+    table = cells_of([name for n in range(40) for name in [str(n)] * (30 + n)])
+    first = table.groupby("subject", sort=False).head(1).index
+    evidence = copied(table, [(first[0], other) for other in first[1:]])
+    gone = surplus(table, evidence, find_twins(table, evidence))
+    assert sorted(table.index[gone]) == sorted(first[:-1])  # the largest name keeps its copy
