@@ -1,4 +1,4 @@
-"""The steps that train and evaluate share: cells, split, identity, data module, normalisation."""
+"""The steps that train and evaluate share once the cells are split: `auto` resolved, data module, normalisation."""
 
 from __future__ import annotations
 
@@ -9,27 +9,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from leukemia_lab.cells import Cells
 from leukemia_lab.data.cache import cache_folder, decoded_images
 from leukemia_lab.data.datamodule import CellDataModule, fits_on_device
-from leukemia_lab.data.index import CellIndex, read_index
-from leukemia_lab.data.source import SYNTHETIC, is_synthetic, synthetic_root, tree_root
-from leukemia_lab.data.splits import PARTS, Protocol, Split, check_split, make_split
-from leukemia_lab.data.synthetic import SyntheticSpec
-from leukemia_lab.data.twins import merge_twins, merged_groups
+from leukemia_lab.data.index import CellIndex
+from leukemia_lab.data.protocols import PARTS
 from leukemia_lab.device import resolve_device, resolve_precision
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.estimators.classifiers import accelerated
 from leukemia_lab.estimators.neural import input_pipeline
 from leukemia_lab.initial_weights import RGB_MODES, pretrained_constants
 from leukemia_lab.ops.pipeline import channel_statistics
-from leukemia_lab.progress import CONSOLE
 from leukemia_lab.schema import (
     ClassicalModel,
-    CnmcData,
-    FolderData,
     NetModel,
     Pipeline,
-    SyntheticData,
     TrainSettings,
 )
 from leukemia_lab.targets import build
@@ -37,15 +31,6 @@ from leukemia_lab.targets import build
 SEEN_PARTS = ("train", "val")  # what training sees
 STATISTICS_CELLS = 2048  # training cells, evenly spaced, that mean and SD are estimated from
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The cells of a run, how they are split, and every stamp that follows from the two."""
-
-    index: CellIndex
-    split: Split
-    stamps: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -148,58 +133,6 @@ def _check_training(settings: TrainSettings) -> None:
             "optim.ema_decay: bfloat16 has too few digits for a moving average of weights; set "
             "trainer.precision=bf16-mixed, or optim.ema_decay=null"
         )
-
-
-def prepare_cells(settings: TrainSettings) -> Cells:
-    """Index the data, merge twins, split by the protocol and check the split for leaks."""
-    index = read_cells(settings)
-    split = make_split(index.table, protocol(settings))
-    check_split(split)
-    for note in split.notes:
-        CONSOLE.print(note, markup=False)
-    return Cells(
-        index,
-        split,
-        ((SYNTHETIC,) if is_synthetic(index.root, index.table["cell_id"]) else ()) + split.stamps,
-    )
-
-
-def read_cells(settings: TrainSettings) -> CellIndex:
-    """The index of the data, twins merged where the protocol asks for it; says what was left out and why."""
-    index = _index(settings.data)
-    if getattr(settings.protocol, "twins", None) == "merge":
-        index = merge_twins(index)
-        for names in merged_groups(index):
-            CONSOLE.print(f"twins: {', '.join(names)} share cells and are one group", markup=False)
-    for note in index.notes:
-        CONSOLE.print(f"note: {note}", markup=False)
-    for fault in index.faults:
-        CONSOLE.print(f"left out: {fault.file}: {fault.fault} ({fault.detail})", markup=False)
-    return index
-
-
-def _index(data: SyntheticData | CnmcData | FolderData) -> CellIndex:
-    """The index of what the data node names; the synthetic tree is drawn first."""
-    if isinstance(data, SyntheticData):
-        spec = SyntheticSpec(**data.model_dump(exclude={"name", "root", "bad_files"}))
-        root = synthetic_root(data.root, spec)
-    else:
-        root = tree_root(data.name, data.root)
-    folder = data if isinstance(data, FolderData) else None
-    return read_index(
-        root,
-        layout="cnmc" if folder is None else "folder",
-        subject_pattern=None if folder is None else folder.subject_pattern,
-        positive_class=None if folder is None else folder.positive_class,
-        bad_files=data.bad_files,
-        cache_dir=cache_folder(),
-    )
-
-
-def protocol(settings: TrainSettings) -> Protocol:
-    """The protocol's parameters; those that a protocol has not are of no effect in it."""
-    unused: dict[str, Any] = {"test_share": 0.0, "n_folds": 0, "fold": 0, "twins": "merge"}
-    return Protocol(**(unused | settings.protocol.model_dump()))
 
 
 def data_module(

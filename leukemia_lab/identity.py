@@ -9,7 +9,13 @@ from leukemia_lab.hashing import content_hash
 from leukemia_lab.schema import ClassicalModel, TrainSettings
 
 PIPELINE_VERSION = 1  # raise it when the input pipeline or the training loop gives other numbers
-WITHOUT_EFFECT = {"": ("force",), "data": ("root", "bad_files"), "trainer": ("num_workers", "resident")}
+WITHOUT_EFFECT = {
+    "": ("force",),
+    # what these change shows in the data's fingerprint or in the split's hash
+    "data": ("root", "trees", "metadata", "manifest", "twins_file", "bad_files"),
+    "protocol": ("file",),
+    "trainer": ("num_workers", "resident"),
+}
 OF_NETS_ALONE = ("optim", "trainer", "augment", "balance")  # nodes that no classical baseline uses
 
 
@@ -49,7 +55,9 @@ def sweep_identity(jobs: list[TrainSettings]) -> str:
         {
             "jobs": sorted(
                 content_hash(
-                    identity_settings(job) | {"root": job.data.root, "weights_path": job.model.weights_path}
+                    identity_settings(job)
+                    | {"data": job.data.model_dump(mode="json"), "weights_path": job.model.weights_path}
+                    | {"protocol": job.protocol.model_dump(mode="json")}
                 )
                 for job in jobs
             )

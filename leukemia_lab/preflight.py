@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from leukemia_lab.cells import missing_files
 from leukemia_lab.data.host_augment import check_policy
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.estimators.classifiers import classifier_faults
@@ -15,7 +16,14 @@ from leukemia_lab.features.pixels import pixel_features
 from leukemia_lab.initial_weights import initial_weights
 from leukemia_lab.nets.stages import frozen_stages
 from leukemia_lab.nets.weights import weight_faults
-from leukemia_lab.schema import ClassicalModel, ModelNode, NetModel, PixelFeatures, TrainSettings
+from leukemia_lab.schema import (
+    ClassicalModel,
+    ManifestData,
+    ModelNode,
+    NetModel,
+    PixelFeatures,
+    TrainSettings,
+)
 from leukemia_lab.targets import build, where
 
 N_CLASSES = 2  # that nets are tried with
@@ -23,6 +31,11 @@ N_CLASSES = 2  # that nets are tried with
 
 def build_faults(settings: TrainSettings) -> list[str]:
     """The faults that building shows: layers that do not fit, weights that are not there, values out of range."""
+    if isinstance(settings.data, ManifestData):
+        return ["data: a manifest has no pixels to train on; choose data=cnmc, folder, combined or synthetic"]
+    missing = missing_files(settings.data, settings.protocol)
+    if missing:
+        return missing
     try:
         settings = resolve_auto(settings)
         in_channels = _try_pipeline(settings)

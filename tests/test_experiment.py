@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from leukemia_lab.cells import Cells, prepare_cells
 from leukemia_lab.config import Composer, checked
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import ConfigError
-from leukemia_lab.experiment import Cells, normalisation, part_rows, prepare_cells, resolve_auto
+from leukemia_lab.experiment import normalisation, part_rows, resolve_auto
 from leukemia_lab.identity import identity_settings, run_identity, sweep_identity
 from leukemia_lab.initial_weights import weights_hash
-from leukemia_lab.schema import TrainSettings
+from leukemia_lab.schema import FolderData, TrainSettings
 
 
 def settings(*overrides: str) -> TrainSettings:
@@ -200,6 +201,17 @@ def test_data_and_split_are_part_of_the_identity() -> None:
     assert len({run_identity(same, data, split, None) for data in "ab" for split in "cd"}) == 4
     assert sweep_identity([same, settings("seed=1")]) == sweep_identity([settings("seed=1"), same])
     assert sweep_identity([same]) != sweep_identity([settings("data.root=/elsewhere")])
+
+
+def test_the_path_of_the_metadata_names_no_run_but_a_sweep() -> None:
+    given = [settings("data=folder", f"data.metadata={value}") for value in ("auto", "a.csv", "null")]
+    assert [node.data.metadata for node in given if isinstance(node.data, FolderData)] == [
+        "auto",
+        Path("a.csv"),
+        None,
+    ]
+    assert len({run_identity(one, "data", "split", None) for one in given}) == 1
+    assert len({sweep_identity([one]) for one in given}) == 3
 
 
 def test_auto_is_resolved_everywhere() -> None:

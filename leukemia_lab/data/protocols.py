@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from leukemia_lab.data.spreading import spread_blocks
 from leukemia_lab.errors import SplitError
+from leukemia_lab.wording import nearest
 
 PARTS = ("train", "val", "test")
-MIN_DRAWS, MAX_DRAWS, GROUPS_DRAWN = 20, 300, 10_000  # few groups are hard to balance, and quick to draw
-GOOD_BALANCE = 0.01
 
 # The values that shape each protocol's split; the others never reach its hash.
 SHAPED_BY: dict[str, tuple[str, ...]] = {
@@ -22,8 +20,12 @@ SHAPED_BY: dict[str, tuple[str, ...]] = {
     "subject_kfold": ("val_share", "n_folds", "fold", "seed", "twins"),
     "challenge": ("val_share", "seed", "twins"),
     "official_folds": ("val_share", "fold", "seed", "twins"),
+    "leave_one_source_out": ("val_share", "source", "seed", "twins"),
     "random_cells": ("val_share", "test_share", "seed"),
 }
+ProtocolName = Literal[
+    "subject_holdout", "subject_kfold", "challenge", "official_folds", "leave_one_source_out", "random_cells"
+]
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,18 @@ class Protocol:
 
     `val_share` and `test_share` lie in (0, 1) and are shares of all cells; where the test part is given
     otherwise (a fold, the preliminary test set), `val_share` is a share of the cells outside it.
-    `twins` says whether subjects that share cells were merged into one `group` beforehand.
+    `source` is the one tested by leave_one_source_out. `twins` says what was done beforehand with subjects that
+    share cells: merged into one `group`, all but one dropped, or nothing.
     """
 
-    name: Literal["subject_holdout", "subject_kfold", "challenge", "official_folds", "random_cells"]
+    name: ProtocolName
     val_share: float
     test_share: float
     n_folds: int
     fold: int
     seed: int
-    twins: Literal["merge", "ignore"]
+    twins: Literal["merge", "drop", "ignore"]
+    source: str | None = None
 
     @property
     def grouped(self) -> bool:
@@ -81,8 +85,8 @@ def check_protocol(protocol: Protocol) -> None:
 
 def assign(cells: pd.DataFrame, protocol: Protocol) -> Assignment:
     """Carry out `protocol` on cells sorted by `cell_id`; see `splits.make_split` for the columns."""
-    is_prelim = cells["official_part"] == "prelim"
-    pool = cells[~is_prelim].assign(part="train", fold=pd.array([pd.NA] * (~is_prelim).sum(), dtype="Int64"))
+    pool, prelim = training_pool(cells), cells[cells["official_part"] == "prelim"]
+    pool = pool.assign(part="train", fold=pd.array([pd.NA] * len(pool), dtype="Int64"))
     if pool.empty:
         raise SplitError("there are no training cells: all cells belong to the preliminary test set.")
     match protocol.name:
@@ -91,18 +95,38 @@ def assign(cells: pd.DataFrame, protocol: Protocol) -> Assignment:
         case "subject_kfold":
             return _subject_kfold(pool, protocol)
         case "challenge":
-            return _challenge(pool, cells[is_prelim], protocol)
+            return _challenge(pool, prelim, protocol)
         case "official_folds":
             return _official_folds(pool, protocol)
+        case "leave_one_source_out":
+            return _leave_one_source_out(pool, protocol)
         case "random_cells":
             return _random_cells(pool, protocol)
+
+
+def training_pool(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells outside the preliminary test set."""
+    return cells[cells["official_part"] != "prelim"]
+
+
+def sources_of(pool: pd.DataFrame) -> list[str]:
+    """The sources of the cells in sorted order; SplitError where they cannot be held out one by one."""
+    known = sorted(pool["source"].dropna().unique())
+    if pool["source"].isna().any() or len(known) < 2:
+        n_without = int(pool["source"].isna().sum())
+        raise SplitError(
+            f"protocol leave_one_source_out: {n_without} of {len(pool)} cells have no source, the others are from "
+            f"{len(known)} ({', '.join(known)}). Use data=combined, or a metadata.csv with a column source that has "
+            "two values or more and none empty."
+        )
+    return known
 
 
 def _subject_holdout(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
     _require_groups(pool, 3, "subject_holdout needs 3 or more, one each for train, val and test")
     shares = (1 - protocol.val_share - protocol.test_share, protocol.val_share, protocol.test_share)
-    parts = spread_groups(pool, shares, seed=(protocol.seed, 0))
-    return Assignment(pool.assign(part=pool["group"].map(parts.map(dict(enumerate(PARTS))))), ())
+    parts = spread_blocks(pool, shares, seed=(protocol.seed, 0))
+    return Assignment(pool.assign(part=pool["block"].map(parts.map(dict(enumerate(PARTS))))), ())
 
 
 def _subject_kfold(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
@@ -112,8 +136,8 @@ def _subject_kfold(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
             f"protocol.fold is {protocol.fold}; with n_folds={n_folds} it is 0 to {n_folds - 1}."
         )
     _require_groups(pool, n_folds, f"{n_folds} folds need {n_folds} or more; lower protocol.n_folds")
-    folds = spread_groups(pool, [1 / n_folds] * n_folds, seed=(protocol.seed, 0))
-    return Assignment(_test_one_fold(pool, pool["group"].map(folds), protocol), ())
+    folds = spread_blocks(pool, [1 / n_folds] * n_folds, seed=(protocol.seed, 0))
+    return Assignment(_test_one_fold(pool, pool["block"].map(folds), protocol), ())
 
 
 def _official_folds(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
@@ -128,7 +152,7 @@ def _official_folds(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
     known = sorted(int(fold) for fold in pool["official_fold"].unique())
     if protocol.fold not in known:
         raise SplitError(f"protocol.fold is {protocol.fold}; the official folds here are {known}.")
-    cells_per_fold = pd.crosstab(pool["group"], pool["official_fold"].astype(int))
+    cells_per_fold = pd.crosstab(pool["block"], pool["official_fold"].astype(int))
     home = cells_per_fold.idxmax(axis=1)
     moved = cells_per_fold.sum(axis=1) - cells_per_fold.max(axis=1)
     notes = tuple(
@@ -136,15 +160,32 @@ def _official_folds(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
         for group, fold, n in zip(home.index, home, moved, strict=True)
         if n > 0
     )
-    return Assignment(_test_one_fold(pool, pool["group"].map(home), protocol), notes)
+    return Assignment(_test_one_fold(pool, pool["block"].map(home), protocol), notes)
 
 
 def _test_one_fold(pool: pd.DataFrame, folds: pd.Series[int], protocol: Protocol) -> pd.DataFrame:
     pool = pool.assign(fold=folds.astype("Int64"))
     is_test = pool["fold"] == protocol.fold
-    val_groups = _val_groups(pool[~is_test], protocol, stream=1 + protocol.fold)
-    part = np.select([is_test, pool["group"].isin(val_groups)], ["test", "val"], default="train")
+    val_blocks = _val_blocks(pool[~is_test], protocol, stream=1 + protocol.fold)
+    part = np.select([is_test, pool["block"].isin(val_blocks)], ["test", "val"], default="train")
     return pool.assign(part=part)
+
+
+def _leave_one_source_out(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
+    """One source is the test part; blocks that stand in it as well as elsewhere leave the training side."""
+    known = sources_of(pool)
+    if protocol.source not in known:
+        hint = nearest(str(protocol.source), known)
+        raise SplitError(
+            f"protocol.source is {protocol.source!r}; the sources here are {', '.join(known)}, or all.{hint}"
+        )
+    is_test = pool["source"] == protocol.source
+    places = {name: place for place, name in enumerate(known)}
+    pool = pool.assign(fold=pd.array([places[source] for source in pool["source"]], dtype="Int64"))
+    test, rest = pool[is_test].assign(part="test"), pool[~is_test]
+    return _test_elsewhere(
+        rest, test, protocol, f"source {protocol.source}", stream=1 + known.index(protocol.source)
+    )
 
 
 def _challenge(pool: pd.DataFrame, prelim: pd.DataFrame, protocol: Protocol) -> Assignment:
@@ -153,22 +194,31 @@ def _challenge(pool: pd.DataFrame, prelim: pd.DataFrame, protocol: Protocol) -> 
             "protocol challenge tests on the preliminary test set, and the data has no such cells. "
             "Set protocol=subject_holdout."
         )
-    shared = pool["group"].isin(prelim["group"])
+    test = prelim.assign(part="test", fold=pd.array([pd.NA] * len(prelim), dtype="Int64"))
+    return _test_elsewhere(pool, test, protocol, "the preliminary test set", stream=0)
+
+
+def _test_elsewhere(
+    pool: pd.DataFrame, test: pd.DataFrame, protocol: Protocol, where: str, stream: int
+) -> Assignment:
+    """Train and val from `pool`, without the blocks of a test part that is given."""
+    shared = pool["block"].isin(test["block"])
     notes = tuple(
-        f"group {group}: {n} training cells left out, the group stands in the preliminary test set"
+        f"group {group}: {n} training cells left out, the group shares cells with {where}"
         for group, n in pool.loc[shared, "group"].value_counts().sort_index().items()
     )
     pool = pool[~shared]
-    val_groups = _val_groups(pool, protocol, stream=0)
-    pool = pool.assign(part=np.where(pool["group"].isin(val_groups), "val", "train"))
-    test = prelim.assign(part="test", fold=pd.array([pd.NA] * len(prelim), dtype="Int64"))
+    if pool.empty:
+        raise SplitError(f"nothing is left to train on: all groups share cells with {where}.")
+    val_blocks = _val_blocks(pool, protocol, stream)
+    pool = pool.assign(part=np.where(pool["block"].isin(val_blocks), "val", "train"))
     return Assignment(pd.concat([pool, test]), notes)
 
 
-def _val_groups(rest: pd.DataFrame, protocol: Protocol, stream: int) -> list[str]:
+def _val_blocks(rest: pd.DataFrame, protocol: Protocol, stream: int) -> list[str]:
     _require_groups(rest, 2, "outside the test part 2 or more are needed, one each for train and val")
     shares = (1 - protocol.val_share, protocol.val_share)
-    parts = spread_groups(rest, shares, seed=(protocol.seed, stream))
+    parts = spread_blocks(rest, shares, seed=(protocol.seed, stream))
     return list(parts.index[parts == 1])
 
 
@@ -190,72 +240,10 @@ def _random_cells(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
 
 def _require_groups(cells: pd.DataFrame, n_needed: int, why: str) -> None:
     for label, members in cells.groupby("label"):
-        n_groups, n_subjects = members["group"].nunique(), members["subject"].nunique()
+        n_groups, n_subjects = members["block"].nunique(), members["subject"].nunique()
         if n_groups < n_needed:
             merged = f" in {n_groups} groups" if n_groups < n_subjects else ""
             raise SplitError(
                 f"class {label} has {n_subjects} subjects{merged}; {why}. Add subjects of this class, "
                 "or set protocol=random_cells (its results are stamped LEAKY)."
             )
-
-
-def spread_groups(cells: pd.DataFrame, shares: Sequence[float], seed: Sequence[int]) -> pd.Series[int]:
-    """Bin of every group: whole groups in bins that hold about `shares` of every class.
-
-    The best of some seeded greedy draws, by the shares of cells and of groups reached: a test part of
-    few large subjects would say little about new ones. Returns a series of bin numbers indexed by group
-    name; it does not depend on the row order of `cells` (columns `group`, `label`). Raises SplitError
-    where no draw puts every class in every bin.
-    """
-    table = pd.crosstab(cells["group"], cells["label"])
-    counts, wanted = table.to_numpy(), np.asarray(shares)[:, None]
-    rng = np.random.default_rng(seed)
-    best, best_imbalance = None, np.inf
-    for _ in range(min(MAX_DRAWS, max(MIN_DRAWS, GROUPS_DRAWN // len(counts)))):
-        bins = _draw(counts, np.asarray(shares), rng)
-        n_cells = np.stack([counts[bins == b].sum(axis=0) for b in range(len(shares))])
-        n_groups = np.stack([(counts[bins == b] > 0).sum(axis=0) for b in range(len(shares))])
-        imbalance = sum(np.abs(n / n.sum(axis=0) - wanted).max() for n in (n_cells, n_groups))
-        if n_groups.all() and imbalance < best_imbalance:
-            best, best_imbalance = bins, imbalance
-        if best_imbalance < GOOD_BALANCE:
-            break
-    if best is None:
-        raise SplitError(
-            f"no way was found to put every class in each of {len(shares)} parts without cutting a group in "
-            "two: too few groups hold several classes. Add subjects, or set protocol=random_cells."
-        )
-    return pd.Series(best, index=table.index)
-
-
-def _draw(
-    counts: npt.NDArray[np.int64], shares: npt.NDArray[np.float64], rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """One greedy draw: bin per row of `counts` [groups, classes], groups of several classes first, then by size.
-
-    A group goes to a bin with room for it, drawn in proportion to what the bins still lack, so that large
-    subjects are tested too and the seed matters; to the least overfull bin where it fits nowhere.
-    """
-    lacking = np.outer(shares, counts.sum(axis=0))
-    unseen = np.ones(lacking.shape, dtype=bool)
-    groups_left = (counts > 0).sum(axis=0)
-    bins = np.empty(len(counts), dtype=np.int64)
-    shuffled = rng.permutation(len(counts))
-    hardest_first = np.lexsort((-counts.sum(axis=1)[shuffled], -(counts > 0).sum(axis=1)[shuffled]))
-    for group in shuffled[hardest_first]:
-        held = counts[group] > 0
-        # The last groups of a class are owed to the bins that have none of it yet.
-        owed = held & (groups_left <= unseen.sum(axis=0))
-        n_owed = unseen[:, owed].sum(axis=1)
-        allowed = n_owed == n_owed.max()
-        room = (lacking - counts[group])[:, held].min(axis=1)
-        if (fits := allowed & (room >= 0)).any():
-            weight = np.where(fits, lacking[:, held].sum(axis=1), 0)
-            chosen = int(rng.choice(len(shares), p=weight / weight.sum()))
-        else:
-            chosen = int(np.where(allowed, room, -np.inf).argmax())
-        bins[group] = chosen
-        lacking[chosen] -= counts[group]
-        unseen[chosen] &= ~held
-        groups_left -= held
-    return bins

@@ -5,18 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from leukemia_lab.atomic import replacing
 from leukemia_lab.data.protocols import PARTS, Protocol, assign, check_protocol
 from leukemia_lab.errors import SplitError
-
-__all__ = ["PARTS", "Protocol", "Split", "check_split", "make_split", "read_split", "write_split"]
 
 LEAKY = "LEAKY"
 NO_SUBJECTS = "NO SUBJECTS"
@@ -27,7 +22,6 @@ SCHEMA = pa.schema(
     + [("fold", pa.int64())]
 )
 CELL_COLUMNS = ("cell_id", "label", "subject", "group", "official_fold", "official_part")
-METADATA_KEY = b"leukemia_lab.split"
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Split:
     @property
     def hash(self) -> str:
         """SHA-256 over rows, protocol and stamps, 64 hexadecimal digits."""
-        content = [_to_arrow(self.table).to_pylist(), self.protocol, self.stamps]
+        content = [to_arrow(self.table).to_pylist(), self.protocol, self.stamps]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -56,13 +50,15 @@ def make_split(cells: pd.DataFrame, protocol: Protocol) -> Split:
     """Split `cells` by `protocol`, the same for any row order.
 
     `cells` has one row a cell: `cell_id`, `label`, `subject` (null where unknown), `group` (subjects that
-    share cells have one group), `official_fold` (nullable), `official_part` (train or prelim). Raises
-    SplitError where the protocol does not fit the data.
+    share cells have one group), `official_fold` (nullable), `official_part` (train or prelim), and may have
+    `block` (groups that must not be parted; by default the group) and `source` (of a combined data set).
+    Raises SplitError where the protocol does not fit the data.
     """
     check_protocol(protocol)
     _check_cells(cells)
+    cells = cells.assign(**{name: default for name, default in _defaults(cells).items() if name not in cells})
     cells = cells.sort_values("cell_id", ignore_index=True)
-    no_subjects = bool(cells["subject"].isna().all())
+    no_subjects = bool(cells["subject"].isna().any())
     if protocol.grouped:
         _require_subjects(cells, protocol)
     assignment = assign(cells, protocol)
@@ -71,12 +67,12 @@ def make_split(cells: pd.DataFrame, protocol: Protocol) -> Split:
         NO_SUBJECTS: no_subjects,
         TWINS_IGNORED: protocol.grouped and protocol.twins == "ignore",
     }
-    table = _from_arrow(_to_arrow(assignment.cells.sort_values("cell_id")))
+    table = from_arrow(to_arrow(assignment.cells.sort_values("cell_id")))
     split = Split(
         table=table,
         protocol=protocol.shape(),
         stamps=tuple(stamp for stamp, applies in stamps.items() if applies),
-        notes=assignment.notes + _balance_notes(table),
+        notes=assignment.notes + balance_notes(table),
     )
     check_split(split)
     return split
@@ -85,6 +81,8 @@ def make_split(cells: pd.DataFrame, protocol: Protocol) -> Split:
 def check_split(split: Split) -> None:
     """Raise SplitError where the parts are no partition, lack a class, or (unless LEAKY) share subjects."""
     table = split.table
+    if table.empty:
+        raise SplitError("there are no cells in the split.")
     if table["cell_id"].duplicated().any():
         twice = table.loc[table["cell_id"].duplicated(), "cell_id"].iloc[0]
         raise SplitError(f"cell {twice} is in the split more than once. Draw the split again.")
@@ -99,53 +97,22 @@ def check_split(split: Split) -> None:
                 "Choose another fold, share or protocol: every part needs every class."
             )
     if LEAKY not in split.stamps:
-        _refuse_leak(split, "subject")
-        _refuse_leak(split, "group")
+        refuse_parted(split, "subject")
+        refuse_parted(split, "group")
 
 
-def write_split(split: Split, path: Path) -> None:
-    """Write `split.parquet`; hash, protocol, stamps and notes go into the schema metadata.
-
-    The file appears whole or not at all. Raises SplitError as `check_split` does.
-    """
-    check_split(split)
-    about = {
-        "hash": split.hash,
-        "protocol": split.protocol,
-        "stamps": split.stamps,
-        "notes": split.notes,
-    }
-    rows = _to_arrow(split.table).replace_schema_metadata({METADATA_KEY: json.dumps(about)})
-    with replacing(path) as partial:
-        pq.write_table(rows, partial)
+def _defaults(cells: pd.DataFrame) -> dict[str, pd.Series[Any]]:
+    """What stands for the columns that a table of cells need not have."""
+    return {"block": cells["group"], "source": pd.Series(None, index=cells.index, dtype=object)}
 
 
-def read_split(path: Path) -> Split:
-    """Read what `write_split` wrote; raises SplitError where the content does not match the stored hash."""
-    try:
-        rows = pq.read_table(path, partitioning=None)
-        about: dict[str, Any] = json.loads(rows.schema.metadata[METADATA_KEY])
-        missing = [name for name in SCHEMA.names if name not in rows.column_names]
-    except FileNotFoundError:
-        raise SplitError(f"there is no split at {path}. Train first, or give another run folder.") from None
-    except (pa.ArrowInvalid, KeyError, TypeError) as fault:
-        raise SplitError(f"{path} is not a split written by leukemia_lab. Draw the split again.") from fault
-    if missing:
-        raise SplitError(f"{path} lacks the columns {', '.join(missing)}. Draw the split again.")
-    split = Split(_from_arrow(rows), about["protocol"], tuple(about["stamps"]), tuple(about["notes"]))
-    if split.hash != about["hash"]:
-        raise SplitError(
-            f"{path} was changed after it was written: stored hash {about['hash'][:12]}, content has "
-            f"{split.hash[:12]}. Draw the split again."
-        )
-    return split
-
-
-def _to_arrow(table: pd.DataFrame) -> pa.Table:
+def to_arrow(table: pd.DataFrame) -> pa.Table:
+    """A split's rows in the types of its file."""
     return pa.Table.from_pandas(table[SCHEMA.names], schema=SCHEMA, preserve_index=False)
 
 
-def _from_arrow(rows: pa.Table) -> pd.DataFrame:
+def from_arrow(rows: pa.Table) -> pd.DataFrame:
+    """A split's rows as a table; `fold` is a nullable integer."""
     frame: pd.DataFrame = rows.select(SCHEMA.names).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return frame
 
@@ -172,12 +139,14 @@ def _require_subjects(cells: pd.DataFrame, protocol: Protocol) -> None:
     if unknown.any():
         raise SplitError(
             f"protocol {protocol.name} keeps subjects apart, but {unknown.sum()} of {len(cells)} cells have "
-            f"no subject (first: {cells.loc[unknown, 'cell_id'].iloc[0]}). Set data.subject_pattern so that "
-            "it finds the subject in each name, or protocol=random_cells (its results are stamped LEAKY)."
+            f"no subject (first: {cells.loc[unknown, 'cell_id'].iloc[0]}). Set data.subject_pattern (of a combined "
+            "data set data.trees.<source>.subject_pattern) so that it finds the subject in each name, or "
+            "protocol=random_cells (its results are stamped LEAKY)."
         )
 
 
-def _refuse_leak(split: Split, column: str) -> None:
+def refuse_parted(split: Split, column: str) -> None:
+    """Raise SplitError where cells of one subject, or of one group, are in several parts."""
     table = split.table
     n_parts = table.groupby(column)["part"].nunique()
     leaks = sorted(n_parts.index[n_parts > 1])
@@ -186,20 +155,30 @@ def _refuse_leak(split: Split, column: str) -> None:
     members = table[table[column] == leaks[0]]
     parts = [part for part in PARTS if (members["part"] == part).any()]
     others = f", and {len(leaks) - 1} more such {column}s" if len(leaks) > 1 else ""
-    of_group = f" with the subjects {', '.join(sorted(members['subject'].dropna().unique()))}"
-    untwinned = column == "group" or split.protocol.get("twins") == "ignore"
-    advice = (
-        "Twins were not merged: set protocol.twins=merge."
-        if untwinned
-        else "Draw the split again with a protocol that keeps subjects apart, e.g. protocol=subject_holdout."
-    )
+    with_subjects = ""
+    if column == "group":
+        where = members.groupby("subject")["part"].agg(lambda part: " and ".join(sorted(set(part))))
+        with_subjects = f" with the subjects {', '.join(f'{name} ({part})' for name, part in where.items())}"
     raise SplitError(
-        f"{column} {leaks[0]}{of_group if column == 'group' else ''} is in {' and '.join(parts)} "
-        f"({len(members)} cells){others}. {advice}"
+        f"{column} {leaks[0]}{with_subjects} is in {' and '.join(parts)} ({len(members)} cells, first "
+        f"{members['cell_id'].iloc[0]}){others}. {_advice(split, column)}"
     )
 
 
-def _balance_notes(table: pd.DataFrame) -> tuple[str, ...]:
+def _advice(split: Split, column: str) -> str:
+    if column == "group":
+        return (
+            "Twins were not merged: draw the split, or the one in the file, anew with protocol.twins=merge, or "
+            f"accept it with protocol.twins=ignore (its results are stamped {TWINS_IGNORED})."
+        )
+    advice = "Draw the split again with a protocol that keeps subjects apart, e.g. protocol=subject_holdout"
+    if split.protocol.get("name") == "manifest":
+        return f"{advice}, or accept it with protocol.leaky=true (its results are stamped {LEAKY})."
+    return f"{advice}."
+
+
+def balance_notes(table: pd.DataFrame) -> tuple[str, ...]:
+    """One line a part: its cells, subjects and classes."""
     notes = []
     for part in PARTS:
         rows = table[table["part"] == part]

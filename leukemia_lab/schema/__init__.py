@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
-from leukemia_lab.schema.data import CnmcData, Data, FolderData, ProtocolNode, SyntheticData
+from leukemia_lab.schema.data import (
+    CnmcData,
+    CombinedData,
+    Data,
+    FolderData,
+    ManifestData,
+    OfficialFolds,
+    ProtocolNode,
+    SubjectKfold,
+    SyntheticData,
+)
 from leukemia_lab.schema.fields import Count, Fraction, GivenPath, Node, Seed
 from leukemia_lab.schema.model import (
     ClassicalModel,
@@ -24,19 +34,27 @@ from leukemia_lab.schema.model import (
 from leukemia_lab.schema.training import Augment, Balance, Optim, Pipeline, Trainer
 
 __all__ = [
+    "AuditSettings",
+    "CellSettings",
     "ClassicalModel",
     "CnmcData",
+    "CombinedData",
+    "DownloadSettings",
     "EvaluateSettings",
     "ExportSettings",
     "FeaturesNode",
     "FolderData",
     "Fraction",
+    "ManifestData",
     "ModelNode",
     "MorphologyFeatures",
     "NetFeatures",
     "NetModel",
+    "OfficialFolds",
     "Pipeline",
     "PixelFeatures",
+    "SplitSettings",
+    "SubjectKfold",
     "SyntheticData",
     "TrainSettings",
 ]
@@ -48,13 +66,18 @@ def _distinct(parts: list[str]) -> list[str]:
     return parts
 
 
-class TrainSettings(Node):
+class CellSettings(Node):
+    """What every command needs that splits cells."""
+
+    data: Data
+    protocol: ProtocolNode
+
+
+class TrainSettings(CellSettings):
     """conf/train.yaml with one choice of every group."""
 
     seed: Seed
     force: bool
-    data: Data
-    protocol: ProtocolNode
     model: Model
     augment: Augment
     balance: Balance
@@ -79,6 +102,20 @@ class ExportSettings(TrainSettings):
         return TrainSettings(**{name: getattr(self, name) for name in TrainSettings.model_fields})
 
 
+def _downloadable(data: Data) -> Data:
+    if not isinstance(data, CnmcData):
+        raise ValueError(f"{data.name} cannot be downloaded, only data=cnmc can")
+    return data
+
+
+class DownloadSettings(Node):
+    """conf/download.yaml."""
+
+    data: Annotated[Data, AfterValidator(_downloadable)]
+    output: GivenPath | None
+    mirror: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+
+
 class EvaluateSettings(Node):
     """conf/evaluate.yaml."""
 
@@ -87,3 +124,17 @@ class EvaluateSettings(Node):
     test_time: Literal["none", "dihedral"]
     accelerator: Literal["auto", "cpu", "cuda"]
     batch_size: Count
+
+
+class AuditSettings(Node):
+    """conf/audit.yaml."""
+
+    data: Data
+    output: GivenPath | None
+
+
+class SplitSettings(CellSettings):
+    """conf/split.yaml."""
+
+    output: GivenPath | None
+    force: bool

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from leukemia_lab.schema.fields import BadFiles, Count, GivenPath, Node, NonNegative, Seed, Share
+from leukemia_lab.schema.fields import Auto, BadFiles, Count, GivenPath, Node, NonNegative, Paths, Seed, Share
 
 
 def _leave_some_to_train(val_share: float, test_share: float) -> None:
     if val_share + test_share >= 1:
         raise ValueError(f"val_share {val_share} and test_share {test_share} leave nothing to train on")
+
+
+def _sources(trees: dict[str, CombinedTreeNode]) -> dict[str, CombinedTreeNode]:
+    if len(trees) < 2:
+        raise ValueError(
+            "a combined data set needs two trees or more: "
+            "data.trees='{cnmc: {layout: cnmc, root: /data/C-NMC}, ours: {layout: folder, root: /data/ours}}'"
+        )
+    if len({name.upper() for name in trees}) < len(trees):
+        raise ValueError(
+            f"{', '.join(trees)}: two sources have one name, whose case does not count for subjects"
+        )
+    if len({name.upper() for name in trees}) < len(trees):
+        raise ValueError(f"{', '.join(trees)}: two sources differ by case only; their subjects would be one")
+    odd = [name for name in trees if not name.isidentifier()]
+    if odd:
+        raise ValueError(f"{odd[0]!r} is no name for a source: letters, digits and _ only")
+    return trees
 
 
 class SyntheticData(Node):
@@ -32,7 +50,12 @@ class CnmcData(Node):
 
     name: Literal["cnmc"]
     root: GivenPath | None
+    manifest: Paths
+    twins_file: GivenPath | None
     bad_files: BadFiles
+
+
+Metadata = Annotated[Auto | GivenPath | None, Field(union_mode="left_to_right")]
 
 
 class FolderData(Node):
@@ -40,12 +63,53 @@ class FolderData(Node):
 
     name: Literal["folder"]
     root: GivenPath | None
+    metadata: Metadata
     subject_pattern: str | None
     positive_class: str | None
+    manifest: Paths
+    twins_file: GivenPath | None
     bad_files: BadFiles
 
 
-Data = Annotated[SyntheticData | CnmcData | FolderData, Field(discriminator="name")]
+class CombinedTreeNode(Node):
+    """One tree of conf/data/combined.yaml: the keys of `cnmc` or `folder`.
+
+    The trees are the user's own, none stands in conf/: so the defaults stand here.
+    """
+
+    layout: Literal["cnmc", "folder"]
+    root: GivenPath
+    metadata: Metadata = "auto"
+    subject_pattern: str | None = None
+    classes: dict[str, str | None] = Field(default={})
+
+
+class CombinedData(Node):
+    """conf/data/combined.yaml."""
+
+    name: Literal["combined"]
+    # null in conf/: Hydra lets no command line put names into an empty mapping
+    trees: Annotated[
+        dict[str, CombinedTreeNode],
+        BeforeValidator(lambda trees: {} if trees is None else trees),
+        AfterValidator(_sources),
+    ]
+    positive_class: str | None
+    twins_file: GivenPath | None
+    bad_files: BadFiles
+
+
+class ManifestData(Node):
+    """conf/data/manifest.yaml."""
+
+    name: Literal["manifest"]
+    file: Annotated[Paths, Field(min_length=1)]
+    twins_file: GivenPath | None
+
+
+Data = Annotated[
+    SyntheticData | CnmcData | FolderData | CombinedData | ManifestData, Field(discriminator="name")
+]
 
 
 class GroupedProtocol(Node):
@@ -53,7 +117,7 @@ class GroupedProtocol(Node):
 
     val_share: Share
     seed: Seed
-    twins: Literal["merge", "ignore"]
+    twins: Literal["merge", "drop", "ignore"]
 
 
 class SubjectHoldout(GroupedProtocol):
@@ -74,12 +138,12 @@ class SubjectKfold(GroupedProtocol):
 
     name: Literal["subject_kfold"]
     n_folds: Annotated[int, Field(ge=2)]
-    fold: Annotated[int, Field(ge=0)]
+    fold: Annotated[int, Field(ge=0)] | Literal["all"]
 
     @model_validator(mode="after")
     def fold_exists(self) -> SubjectKfold:
         """`fold` counts from 0."""
-        if self.fold >= self.n_folds:
+        if self.fold != "all" and self.fold >= self.n_folds:
             raise ValueError(
                 f"fold {self.fold} does not exist: the {self.n_folds} folds are 0 to {self.n_folds - 1}"
             )
@@ -96,7 +160,8 @@ class OfficialFolds(GroupedProtocol):
     """conf/protocol/official_folds.yaml."""
 
     name: Literal["official_folds"]
-    fold: Annotated[int, Field(ge=0, le=2)]
+    n_folds: ClassVar[int] = 3
+    fold: Annotated[int, Field(ge=0, le=2)] | Literal["all"]
 
 
 class RandomCells(Node):
@@ -114,6 +179,29 @@ class RandomCells(Node):
         return self
 
 
+class LeaveOneSourceOut(GroupedProtocol):
+    """conf/protocol/leave_one_source_out.yaml; `source` names the one to test, or is all."""
+
+    name: Literal["leave_one_source_out"]
+    source: str
+
+
+class ManifestProtocol(Node):
+    """conf/protocol/manifest.yaml."""
+
+    name: Literal["manifest"]
+    file: GivenPath
+    leaky: bool
+    twins: Literal["merge", "ignore"]
+
+
 ProtocolNode = Annotated[
-    SubjectHoldout | SubjectKfold | Challenge | OfficialFolds | RandomCells, Field(discriminator="name")
+    SubjectHoldout
+    | SubjectKfold
+    | Challenge
+    | OfficialFolds
+    | LeaveOneSourceOut
+    | RandomCells
+    | ManifestProtocol,
+    Field(discriminator="name"),
 ]

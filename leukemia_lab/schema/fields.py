@@ -25,7 +25,14 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _as_list(paths: object) -> object:
+    return [] if paths is None else (paths if isinstance(paths, list) else [paths])
+
+
 GivenPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)]
+Paths = Annotated[list[GivenPath], BeforeValidator(_as_list)]  # one path, a list of them, or null for none
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 OddSize = Annotated[int, Field(ge=3, le=255), AfterValidator(_odd)]
 Auto = Literal["auto"]

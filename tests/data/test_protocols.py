@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leukemia_lab.data import protocols
-from leukemia_lab.data.protocols import spread_groups
-from leukemia_lab.data.splits import Protocol, make_split
+from leukemia_lab.data import spreading
+from leukemia_lab.data.protocols import Protocol
+from leukemia_lab.data.splits import make_split
+from leukemia_lab.data.spreading import spread_blocks
 from leukemia_lab.errors import SplitError
 
 GROUPED = ("subject_holdout", "subject_kfold", "challenge", "official_folds")
@@ -43,6 +44,12 @@ def cells_of(groups: list[dict[str, Any]]) -> pd.DataFrame:
             rows.append((f"c{number}_{i}", label, subject, f"G{number}", fold, part))
     columns = ["cell_id", "label", "subject", "group", "official_fold", "official_part"]
     return pd.DataFrame(rows, columns=columns).astype({"official_fold": "Int64"})
+
+
+def blocks_of(groups: list[dict[str, Any]]) -> pd.DataFrame:
+    """The cells of the groups, each of which is a block."""
+    cells = cells_of(groups)
+    return cells.assign(block=cells["group"])
 
 
 def simple_cells(n_groups: int = 9, size: int = 10, prelim: bool = False) -> pd.DataFrame:
@@ -80,7 +87,9 @@ def random_cells_tables(draw: st.DrawFn) -> pd.DataFrame:
 @given(cells=random_cells_tables(), seed=st.integers(0, 9), fold=st.integers(0, 2))
 def test_grouped_protocols_keep_groups_and_subjects_apart(cells: pd.DataFrame, seed: int, fold: int) -> None:
     for name in GROUPED:
-        table = make_split(cells, protocol(name, seed=seed, fold=fold)).table
+        with pytest.MonkeyPatch.context() as patch:  # how well the parts are balanced is not asked here
+            patch.setattr(spreading, "MAX_DRAWS", 20)
+            table = make_split(cells, protocol(name, seed=seed, fold=fold)).table
         for column in ("group", "subject"):
             assert table.groupby(column)["part"].nunique().max() == 1, (name, column)
         assert (pd.crosstab(table["part"], table["label"]).to_numpy() > 0).all()
@@ -232,16 +241,16 @@ def test_cells_that_cannot_be_split(cells: pd.DataFrame, name: str, message: str
 
 def test_three_pure_groups_a_class_are_enough_at_the_first_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of several classes are placed first: pure ones can then go wherever a class is still absent."""
-    monkeypatch.setattr(protocols, "MAX_DRAWS", 1)
+    monkeypatch.setattr(spreading, "MAX_DRAWS", 1)
     rng = np.random.default_rng(0)
     for seed in range(200):
         pure = [{"labels": [label] * rng.integers(1, 40)} for label in "ABCD" for _ in range(3)]
         mixed = [{"labels": list(rng.permutation(list("ABCD"))[:2])} for _ in range(rng.integers(1, 8))]
-        assert set(spread_groups(cells_of(pure + mixed), (0.7, 0.15, 0.15), seed=(seed,))) == {0, 1, 2}
+        assert set(spread_blocks(blocks_of(pure + mixed), (0.7, 0.15, 0.15), seed=(seed,))) == {0, 1, 2}
 
 
 def test_groups_whose_classes_cannot_be_spread_are_refused() -> None:
     """A needs groups 0, 1, 2 apart, B 0, 1, 3 and C 0, 2, 3: four groups apart do not fit three parts."""
-    cells = cells_of([{"labels": list(labels)} for labels in ("ABC", "AB", "AC", "BC")])
+    cells = blocks_of([{"labels": list(labels)} for labels in ("ABC", "AB", "AC", "BC")])
     with pytest.raises(SplitError, match="without cutting a group in two"):
-        spread_groups(cells, (0.4, 0.3, 0.3), seed=(0,))
+        spread_blocks(cells, (0.4, 0.3, 0.3), seed=(0,))
