@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leukemia_lab.cells import Cells
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.classical import ClassicalFit, Part, fit_classical, predict_logits
 from leukemia_lab.estimators.model_file import load_model, save_model
-from leukemia_lab.experiment import SEEN_PARTS, Cells, Trained, training_data
+from leukemia_lab.experiment import SEEN_PARTS, Trained, training_data
 from leukemia_lab.extraction import FeatureExtractor, feature_extractor, features_of
 from leukemia_lab.progress import CONSOLE
 from leukemia_lab.runs.record import CHECKPOINTS, RunFolder

@@ -11,7 +11,7 @@ from leukemia_lab.schema import EvaluateSettings
 
 def job(settings: EvaluateSettings, place: Place) -> JobResult:
     """Open the test part."""
-    from leukemia_lab.evaluating import evaluate
+    from leukemia_lab.cross_evaluation import evaluate
 
     evaluate(settings)
     return JobResult(settings.run, None)

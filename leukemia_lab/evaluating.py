@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+import pandas as pd
 import yaml
 
+from leukemia_lab.cells import Cells, KnownCells, read_cells
 from leukemia_lab.classical_runs import classical_predictor
-from leukemia_lab.data.splits import Split, check_split, read_split
+from leukemia_lab.data.leaks import refuse_leaks
+from leukemia_lab.data.split_files import read_split
+from leukemia_lab.data.splits import Split, check_split
 from leukemia_lab.device import resolve_device
 from leukemia_lab.errors import ConfigError, RunError
 from leukemia_lab.estimators.checkpoints import OBJECTIVE
@@ -19,44 +23,54 @@ from leukemia_lab.evaluation.figures import confusion_figure
 from leukemia_lab.evaluation.metrics import confusion, metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, read_predictions, write_predictions
 from leukemia_lab.evaluation.tables import metrics_table
-from leukemia_lab.experiment import SEEN_PARTS, Cells, data_module, read_cells
+from leukemia_lab.experiment import SEEN_PARTS, data_module
 from leukemia_lab.identity import run_identity
 from leukemia_lab.net_runs import net_predictor
 from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import RunFolder
-from leukemia_lab.schema import ClassicalModel, EvaluateSettings, TrainSettings
+from leukemia_lab.schema import ClassicalModel, CombinedData, EvaluateSettings, TrainSettings
 
 TEST, TEST_SEEN, AVERAGED = "test", "TEST SEEN", "DIHEDRAL AVERAGING"
 
 
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
-    """Predict the test part with the run's best weights; returns the new content of metrics.json.
+    """Predict the test part with the run's best weights and show the result; returns the new content of metrics.json.
 
     Raises:
         RunError: the run is not finished, or its data or split are not what it was trained on.
     """
     folder = RunFolder.existing(settings.run)
-    with folder.held():
-        if not folder.finished:
-            raise RunError(
-                f"{folder.path} is {folder.record.get('status', 'not finished')}: repeat its train command, "
-                "which resumes it"
-            )
-        document = _evaluate(settings, folder)
+    document = evaluate_run(settings, folder, None)
     RESULTS.print(metrics_table(document, ["val", TEST]))
     RESULTS.print(f"test part opened {folder.record['test_looks']} time(s) by this run")
     RESULTS.print(f"run folder: {folder.path}", markup=False, soft_wrap=True)
     return document
 
 
-def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
+def evaluate_run(settings: EvaluateSettings, folder: RunFolder, known: KnownCells | None) -> dict[str, Any]:
+    """`evaluate` of the run in `folder` without a word, on its data as `read_cells` has just read them, if given."""
+    with folder.held():
+        require_finished(folder)
+        return _evaluate(settings, folder, known)
+
+
+def require_finished(folder: RunFolder) -> None:
+    """Raise RunError where training has not ended."""
+    if not folder.finished:
+        raise RunError(
+            f"{folder.path} is {folder.record.get('status', 'not finished')}: repeat its train command, "
+            "which resumes it"
+        )
+
+
+def _evaluate(settings: EvaluateSettings, folder: RunFolder, known: KnownCells | None) -> dict[str, Any]:
     trained = trained_settings(folder, settings.data_root)
     if settings.test_time != "none" and isinstance(trained.model, ClassicalModel):
         raise ConfigError(
             f"test_time={settings.test_time}: {trained.model.name} is no neural net; leave test_time out"
         )
-    cells = trained_cells(trained, folder)
+    cells = trained_cells(trained, folder, read_cells(trained) if known is None else known)
     if not (cells.split.table["part"] == TEST).any():
         raise RunError(f"{folder.path}: its split has no test part")
     _require_seen_parts(folder)
@@ -98,7 +112,16 @@ def _require_seen_parts(folder: RunFolder) -> None:
 
 
 def trained_settings(folder: RunFolder, data_root: Path | None) -> TrainSettings:
-    """The settings that a run was trained with, its data at `data_root` where that is given; RunError if unreadable."""
+    """The settings that a run was trained with, its data at `data_root` where that is given.
+
+    Raises:
+        RunError: config.yaml cannot be read, or the folder holds the runs of several folds.
+    """
+    if folder.is_cross_validation:
+        raise RunError(
+            f"{folder.path} is a cross-validation of {len(folder.record['folds'])} runs, here one is needed: give "
+            f"run={folder.path / folder.record['folds'][0]['run']}"
+        )
     path = folder.path / record.CONFIG
     try:
         trained = TrainSettings.model_validate_json(
@@ -110,17 +133,22 @@ def trained_settings(folder: RunFolder, data_root: Path | None) -> TrainSettings
         ) from error
     if data_root is None:
         return trained
+    if isinstance(trained.data, CombinedData):
+        raise RunError(
+            f"data_root={data_root} cannot stand for the {len(trained.data.trees)} trees of {folder.path}: put them "
+            "where they were, or train again"
+        )
     if not data_root.is_dir():
         raise RunError(f"data_root={data_root} does not exist; give the folder where the images are now")
     return trained.model_copy(update={"data": trained.data.model_copy(update={"root": data_root})})
 
 
-def trained_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
-    """The run's cells as they are on disk now, with the split that it was trained on."""
-    index = read_cells(trained)
+def trained_cells(trained: TrainSettings, folder: RunFolder, known: KnownCells) -> Cells:
+    """The run's cells as they are on disk now, which is what is `known`, with the split that it was trained on."""
+    index = known.index
     if index.fingerprint != folder.record["data_fingerprint"]:
         raise RunError(
-            f"{folder.path}: the data at {index.root} are not those that it was trained on (fingerprint "
+            f"{folder.path}: the data at {index.where} are not those that it was trained on (fingerprint "
             f"{index.fingerprint[:12]}, recorded {folder.record['data_fingerprint'][:12]}): give data_root=…"
         )
     split: Split = read_split(folder.path / record.SPLIT)
@@ -128,25 +156,31 @@ def trained_cells(trained: TrainSettings, folder: RunFolder) -> Cells:
         raise RunError(
             f"{folder.path}: split.parquet is not the one it was trained on: train it again with force=true"
         )
+    check_split(split)
+    refuse_leaks(split, index.table, known.evidence.copies)
     weights = folder.record["weights_hash"]
     if run_identity(trained, index.fingerprint, split.hash, weights) != folder.record["identity"]:
         raise RunError(
             f"{folder.path}: config.yaml is not the one it was trained with, or leukemia_lab prepares cells in "
             "another way now: train it again with force=true"
         )
-    check_split(split)
-    return Cells(index, split, _stamps(folder))
+    return Cells(index, split, training_stamps(folder))
 
 
 def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str, Any]:
     predictions = read_predictions(folder.path / record.PREDICTIONS)
-    looks = folder.record["test_looks"]
-    averaged = [AVERAGED] if folder.record["test_time"] == "dihedral" else []
-    stamps = [*_stamps(folder), *averaged, *([f"{TEST_SEEN} {looks} TIMES"] if looks > 1 else [])]
+    stamps = evaluated_stamps(folder)
     document = metrics_document(predictions, class_names, folder.record["positive"], stamps, OBJECTIVE)
     document["objective"] = folder.record["objective"]  # of training, whatever evaluating averages over
     document["test_time"] = folder.record["test_time"]
-    matrix = confusion(predictions[predictions["part"] == TEST], class_names)
+    write_tested(folder, document, predictions[predictions["part"] == TEST])
+    return document
+
+
+def write_tested(folder: RunFolder, document: dict[str, Any], tested: pd.DataFrame) -> None:
+    """Write `document` as metrics.json, its stamps to the record, figure and dashboard of the `tested` predictions."""
+    class_names, stamps = folder.record["class_names"], document["stamps"]
+    matrix = confusion(tested, class_names)
     figure = confusion_figure(matrix, class_names, "test" + "".join(f" [{stamp}]" for stamp in stamps))
     figure.savefig(folder.path / record.FIGURES / "confusion_test.png")
     logger = tensorboard.run_logger(folder.path)
@@ -156,9 +190,15 @@ def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str,
     logger.finalize("success")
     folder.write_metrics(document)
     folder.update(stamps=stamps)
-    return document
 
 
-def _stamps(folder: RunFolder) -> tuple[str, ...]:
+def evaluated_stamps(folder: RunFolder) -> list[str]:
+    """The stamps of the run's results on its test part: how it was predicted, and seen how often."""
+    looks = folder.record["test_looks"]
+    averaged = [AVERAGED] if folder.record["test_time"] == "dihedral" else []
+    return [*training_stamps(folder), *averaged, *([f"{TEST_SEEN} {looks} TIMES"] if looks > 1 else [])]
+
+
+def training_stamps(folder: RunFolder) -> tuple[str, ...]:
     """The stamps that the run was trained with."""
     return tuple(stamp for stamp in folder.record["stamps"] if not stamp.startswith((TEST_SEEN, AVERAGED)))

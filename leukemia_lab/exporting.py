@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from leukemia_lab.cells import Cells, prepare_cells, read_cells, require_one_split
 from leukemia_lab.classical_runs import run_extractor
 from leukemia_lab.data.datamodule import CellDataModule
-from leukemia_lab.errors import RunError
+from leukemia_lab.errors import ConfigError, RunError
 from leukemia_lab.estimators.fit import load_model
 from leukemia_lab.evaluating import TEST, trained_cells, trained_settings
-from leukemia_lab.experiment import Cells, prepare_cells, resolve_auto, training_data
+from leukemia_lab.experiment import resolve_auto, training_data
 from leukemia_lab.extraction import (
     FeatureExtractor,
     feature_extractor,
@@ -26,7 +27,7 @@ from leukemia_lab.hashing import content_hash
 from leukemia_lab.preflight import build_faults
 from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.runs.record import RunFolder
-from leukemia_lab.schema import ExportSettings, NetModel, TrainSettings
+from leukemia_lab.schema import ExportSettings, ManifestData, NetModel, TrainSettings
 
 FILE, FOLDER = "features.parquet", Path("features")
 
@@ -36,7 +37,12 @@ def export_faults(settings: ExportSettings) -> list[str]:
     if settings.run is None:
         if settings.data_root is not None:
             return ["data_root: of no effect without run=…; give data.root=…"]
-        return build_faults(settings.as_training()) if settings.features == "model" else []
+        try:
+            require_one_split(settings.protocol)
+        except ConfigError as error:
+            return [str(error)]
+        needs_build = settings.features == "model" or isinstance(settings.data, ManifestData)
+        return build_faults(settings.as_training()) if needs_build else []
     return []
 
 
@@ -57,7 +63,7 @@ def export(settings: ExportSettings) -> Path:
 
 def _export_run(settings: ExportSettings, folder: RunFolder) -> Path:
     trained = trained_settings(folder, settings.data_root)
-    cells = trained_cells(trained, folder)
+    cells = trained_cells(trained, folder, read_cells(trained))
     path = _free(folder.path / FILE if settings.output is None else settings.output, settings)
     here = trained.trainer.model_copy(update={"accelerator": settings.trainer.accelerator})
     trained = _with_features(trained.model_copy(update={"trainer": here}), settings)

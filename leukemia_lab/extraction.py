@@ -18,13 +18,14 @@ import torch
 from torch import nn
 
 from leukemia_lab.atomic import replacing
+from leukemia_lab.cells import Cells
 from leukemia_lab.data.cache import cache_folder
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.data.images import RESIZE_METHOD
 from leukemia_lab.errors import CacheError, ConfigError
 from leukemia_lab.estimators.fit import predict
 from leukemia_lab.estimators.neural import CellClassifier, input_pipeline
-from leukemia_lab.experiment import Cells, normalisation
+from leukemia_lab.experiment import normalisation
 from leukemia_lab.features.morphology import MORPHOLOGY_NAMES, morphology_features
 from leukemia_lab.features.pixels import pixel_features, pixel_names
 from leukemia_lab.features.table import numbered_names

@@ -12,13 +12,14 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from leukemia_lab.cells import Cells
 from leukemia_lab.data.datamodule import CellBatch, CellDataModule
 from leukemia_lab.estimators.checkpoints import BEST
 from leukemia_lab.estimators.fit import fit, load_model, predict
 from leukemia_lab.estimators.losses import balanced_class_weights
 from leukemia_lab.estimators.neural import CellClassifier, Output
 from leukemia_lab.evaluation.figures import cell_grid_figure
-from leukemia_lab.experiment import SEEN_PARTS, Cells, Trained, normalisation, training_data
+from leukemia_lab.experiment import SEEN_PARTS, Trained, normalisation, training_data
 from leukemia_lab.initial_weights import initial_weights
 from leukemia_lab.progress import CONSOLE
 from leukemia_lab.runs import record, tensorboard

@@ -14,7 +14,7 @@ from leukemia_lab.schema import TrainSettings
 
 def job(settings: TrainSettings, place: Place) -> JobResult:
     """Train, or return the finished run of the same identity."""
-    from leukemia_lab.training import (
+    from leukemia_lab.cross_validation import (
         show,
         train,
     )  # imports torch, which --help and bad input need not wait for

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from leukemia_lab.cells import Cells, prepare_cells
 from leukemia_lab.classical_runs import train_classical
-from leukemia_lab.data.splits import write_split
+from leukemia_lab.data.split_files import write_split
 from leukemia_lab.device import device_name, resolve_device
 from leukemia_lab.errors import InterruptedRunError
 from leukemia_lab.estimators.checkpoints import OBJECTIVE
@@ -19,7 +23,7 @@ from leukemia_lab.evaluation.figures import confusion_figure
 from leukemia_lab.evaluation.metrics import confusion, metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, write_predictions
 from leukemia_lab.evaluation.tables import metrics_table
-from leukemia_lab.experiment import SEEN_PARTS, Cells, Trained, prepare_cells, resolve_auto
+from leukemia_lab.experiment import SEEN_PARTS, Trained, resolve_auto
 from leukemia_lab.hashing import content_hash
 from leukemia_lab.identity import identity_settings, run_identity
 from leukemia_lab.initial_weights import weights_hash
@@ -39,11 +43,15 @@ def train(settings: TrainSettings, parent: Path, given: Path | None) -> tuple[Pa
         LeukemiaLabError: bad data, a split that cannot be made, a folder that is another run's, an interruption.
     """
     settings = resolve_auto(settings)
-    cells = prepare_cells(settings)
-    weights = weights_hash(settings.model)
-    identity = run_identity(settings, cells.index.fingerprint, cells.split.hash, weights)
-    name = settings.model.name.replace("/", "_")  # some of timm's names hold slashes
-    path = parent / f"{name}-{identity}" if given is None else given
+    return train_split(settings, prepare_cells(settings), parent, given)
+
+
+def train_split(
+    settings: TrainSettings, cells: Cells, parent: Path, given: Path | None
+) -> tuple[Path, float | None]:
+    """`train` on cells that are split already, with settings in which every `auto` is resolved."""
+    identity = split_identity(settings, cells)
+    path = default_folder(parent, settings, identity) if given is None else given
     folder = RunFolder.open(path, identity, settings.force)
     if folder.finished:
         CONSOLE.print(
@@ -56,6 +64,17 @@ def train(settings: TrainSettings, parent: Path, given: Path | None) -> tuple[Pa
     return folder.path, folder.metrics()["objective"]
 
 
+def split_identity(settings: TrainSettings, cells: Cells) -> str:
+    """The identity of the run on these cells."""
+    return run_identity(settings, cells.index.fingerprint, cells.split.hash, weights_hash(settings.model))
+
+
+def default_folder(parent: Path, settings: TrainSettings, identity: str) -> Path:
+    """Where a run goes that was given no folder."""
+    name = settings.model.name.replace("/", "_")  # some of timm's names hold slashes
+    return parent / f"{name}-{identity}"
+
+
 def show(folder: Path) -> None:
     """Print the training and validation metrics of a finished run, and where it is."""
     RESULTS.print(metrics_table(RunFolder.existing(folder).metrics(), SEEN_PARTS))
@@ -63,11 +82,19 @@ def show(folder: Path) -> None:
 
 
 def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
-    """Train with the record telling at any moment how far the run is, and how it ended."""
-    _start_record(settings, cells, folder)
+    folder.set_split(cells.split.hash)
+    start_record(settings, cells, folder, protocol=cells.split.protocol)
+    write_split(cells.split, folder.path / record.SPLIT)
+    with recorded(folder):
+        _train(settings, cells, folder)
+
+
+@contextmanager
+def recorded(folder: RunFolder) -> Iterator[None]:
+    """Note in the record how the work inside ended, and the seconds that it took."""
     started = time.monotonic()
     try:
-        _train(settings, cells, folder)
+        yield
     except (InterruptedRunError, KeyboardInterrupt):
         folder.update(status="interrupted", finished=record.now())
         raise
@@ -83,28 +110,27 @@ def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
         folder.update(seconds=round(folder.record.get("seconds", 0.0) + time.monotonic() - started, 3))
 
 
-def _start_record(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
+def start_record(settings: TrainSettings, cells: Cells, folder: RunFolder, **fields: Any) -> None:
+    """Write config.yaml and what is known before a run begins of settings, data, software, hardware; `fields` too."""
     device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
-    folder.set_split(cells.split.hash)
     folder.update(
         status="running",
         started=record.now(),
         config_hash=content_hash(identity_settings(settings)),
         data_fingerprint=cells.index.fingerprint,
-        data_root=str(cells.index.root.resolve()),
+        data_root=cells.index.where,
         class_names=list(cells.index.class_names),
         positive=cells.index.positive,
         stamps=list(cells.stamps),
         model=settings.model.name,
         weights_hash=weights_hash(settings.model),
-        protocol=cells.split.protocol,
         versions=record.versions(),
         commit=record.commit(),
         hardware={"processor": record.processor(), "device": device_name(device)},
+        **fields,
     )
     config = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     record.write_atomically(folder.path / record.CONFIG, config)
-    write_split(cells.split, folder.path / record.SPLIT)
 
 
 def _train(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:

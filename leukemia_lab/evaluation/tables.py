@@ -21,6 +21,11 @@ WHAT_COLUMNS = ("model", "protocol")
 METRIC_COLUMNS = tuple(f"{metric}{suffix}" for metric in METRICS for suffix in BOUNDS.values())
 JOB_COLUMNS = ("run", "status", "overrides", "objective", "stamps", "error")
 NO_INTERVALS = "point estimates without intervals"
+MEAN_OF_FOLDS = "mean ± SD over the folds"
+POOLED = (
+    "test: the predictions of all folds pooled, each cell by the model that never saw it; AUROC and AUPRC then rank "
+    "scores of different models against each other, test_mean does not"
+)
 
 
 class SweepRow(TypedDict):
@@ -53,6 +58,8 @@ def metrics_table(document: dict[str, Any], parts: Sequence[str]) -> Table:
     ]
     if all(document[part][metric]["low"] is None for part in parts for metric in METRICS):
         notes.insert(0, NO_INTERVALS)
+    notes += [MEAN_OF_FOLDS] if any(_n_folds(document[part]) is not None for part in parts) else []
+    notes += [POOLED] if "per_fold" in document else []
     # As Text: Rich would take a stamp in brackets, or an error's text, for markup.
     title = Text(f"Metrics {_bracketed(document['stamps'])}".strip())
     table = Table(title=title, caption=Text("\n".join(notes)), caption_justify="left")
@@ -78,6 +85,7 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
     notes = [f"{' '.join(row['overrides'])}: {row['error']}" for row in rows if row["error"] is not None]
     if all(metrics[metric]["low"] is None for metrics in measured for metric in SWEEP_METRICS):
         notes.insert(0, NO_INTERVALS)
+    notes += sorted({f"mean ± SD of {n} folds" for n in map(_n_folds, measured) if n is not None})
     if fixed:
         notes.insert(0, f"in all runs: {' '.join(fixed)}")
     shared = stamps.pop() if len(stamps) == 1 else ""
@@ -133,14 +141,23 @@ def _bracketed(stamps: Sequence[str]) -> str:
 
 
 def _part_header(document: dict[str, Any], part: str) -> Text:
+    n_folds, n_cells = _n_folds(document[part]), document[part]["accuracy"]["n_cells"]
+    if n_folds is not None:
+        return Text(f"{part}\nmean of {n_folds} folds\n{n_cells:,} cells")
     n_subjects = len(document["per_subject"][part])
     subjects = f"{n_subjects} subjects" if n_subjects > 0 else "no subjects"
-    return Text(f"{part}\n{document[part]['accuracy']['n_cells']:,} cells\n{subjects}")
+    return Text(f"{part}\n{n_cells:,} cells\n{subjects}")
+
+
+def _n_folds(metrics: dict[str, dict[str, Any]]) -> int | None:
+    """How many folds these metrics are the mean of; None where they are those of one run."""
+    return len(metrics["accuracy"]["folds"]) if "folds" in metrics["accuracy"] else None
 
 
 def _estimate(metric: dict[str, Any]) -> str:
     interval = "" if metric["low"] is None else f" ({metric['low']:.3f}–{metric['high']:.3f})"
-    return _number(metric["value"]) + interval
+    spread = "" if metric.get("sd_over_folds") is None else f" ± {metric['sd_over_folds']:.4f}"
+    return _number(metric["value"]) + spread + interval
 
 
 def _number(value: float | None) -> str:

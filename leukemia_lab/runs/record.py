@@ -27,6 +27,7 @@ FORMAT_VERSION = 1
 RECORD, METRICS, CONFIG = "record.json", "metrics.json", "config.yaml"
 PREDICTIONS, SPLIT = "predictions.parquet", "split.parquet"
 CHECKPOINTS, FIGURES, TENSORBOARD = "checkpoints", "figures", "tensorboard"
+CROSS_VALIDATION = "cross_validation"  # the `kind` of a folder that holds a run for each fold
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -103,7 +104,7 @@ class RunFolder:
                 folder.record = {
                     "format": FORMAT_VERSION,
                     "identity": identity,
-                    "test_looks_by_split": _looks(path / RECORD),
+                    "test_looks_by_split": _looks(path),
                 }
                 folder.update(status="new")  # first, so that a kill while clearing forgets no look
                 _clear(path)
@@ -124,6 +125,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether training ended and its results are all there."""
         return self.record.get("status") == "finished" and (self.path / METRICS).exists()
+
+    @property
+    def is_cross_validation(self) -> bool:
+        """Whether the folder holds one run a fold instead of a run."""
+        return self.record.get("kind") == CROSS_VALIDATION
 
     def update(self, **fields: Any) -> None:
         """Set fields of the record and write it."""
@@ -154,12 +160,19 @@ class RunFolder:
 
 
 def _looks(path: Path) -> dict[str, int]:
-    """The looks at test parts in a record that is about to be replaced; none where it cannot be read."""
-    try:
-        found = read_json(path).get("test_looks_by_split", {})
-    except RunError:  # missing, or damaged and to be replaced
-        return {}
-    return found if isinstance(found, dict) else {}
+    """The looks at test parts known to the run at `path`, to the runs of its folds, to the cross-validation around it.
+
+    Their records are about to be replaced, or were.
+    """
+    looks: dict[str, int] = {}
+    for file in (path.parent / RECORD, path / RECORD, *path.glob(f"*/{RECORD}")):
+        try:
+            found = read_json(file).get("test_looks_by_split", {})
+        except RunError:  # missing, or damaged and to be replaced
+            continue
+        for split_hash, n in found.items() if isinstance(found, dict) else ():
+            looks[split_hash] = max(n, looks.get(split_hash, 0))
+    return looks
 
 
 def _clear(path: Path) -> None:
