@@ -17,6 +17,12 @@ class DataError(LeukemiaLabError):
     """The images, their names or their label files cannot be used."""
 
 
+class UnexpectedDataError(DataError):
+    """The data can be read, but they are not what was published."""
+
+    exit_status = 1
+
+
 class SplitError(LeukemiaLabError):
     """A protocol cannot be carried out on this data, or a split breaks its promise."""
 
