@@ -225,6 +225,37 @@ def _single(command: Command[Any], argv: Sequence[str]) -> int:
     return statuses[0] if statuses else left
 
 
+def _all_swept(argv: Sequence[str]) -> list[str]:
+    """Each fixed override of a key in a group as a sweep over its one value.
+
+    Before the jobs, Hydra composes a config of the fixed overrides alone, in which a key of a swept group's choice
+    (`model=knn,rf model.classifier.cv_folds=2`) would not exist. Fixed groups stay, for keys that stay.
+    """
+    overrides = get_args(argv).overrides
+    return [_as_sweep(word) if word in overrides else word for word in argv]
+
+
+def _as_sweep(text: str) -> str:
+    override = OverridesParser.create().parse_override(text)
+    is_free = not (override.is_delete() or override.is_hydra_override() or override.is_sweep_override())
+    in_group = any(mark in override.key_or_group for mark in "./")
+    if not (is_free and in_group) or override.value() is None:  # Hydra sweeps over no null
+        return text
+    key, _, value = text.partition("=")
+    swept = f"{key}=choice({value})"
+    return swept if _sweeps_to(override.value(), swept) else text
+
+
+def _sweeps_to(value: Any, text: str) -> bool:
+    """Whether Hydra's one job of a sweep has this value: of a text in quotes it drops the quotes."""
+    parser = OverridesParser.create()
+    try:
+        jobs = BasicSweeper.split_arguments([parser.parse_override(text)], None)[0]
+        return bool(parser.parse_override(jobs[0][0]).value() == value)
+    except HydraException:
+        return False
+
+
 def _sweep(command: Command[Any], argv: list[str], jobs: list[Any], folder: Path) -> int:
     if command.sweep_identity is None:
         raise ConfigError(f"{command.name} takes one run at a time: leave -m out")
@@ -258,6 +289,6 @@ def _sweep(command: Command[Any], argv: list[str], jobs: list[Any], folder: Path
         )
         return None if result is None else result.objective
 
-    status = _enter_hydra(command, argv, task)
+    status = _enter_hydra(command, _all_swept(argv), task)
     all_done = report_sweep(folder, job_files)
     return status if status != DONE else (DONE if all_done else SOME_FAILED)

@@ -142,6 +142,8 @@ class Composer:
             return (
                 f"{key}={value}: the chosen {group} has no {key.partition('/')[2]}; choose another {group}=…"
             )
+        if value in options:
+            return f"{key}={value}: {self.config_name} has no {key} to choose; leave it out"
         if options:
             return f"{key}: {value!r} is no choice; allowed: {', '.join(options)}.{nearest(value, options)}"
         config = self.compose(groups)

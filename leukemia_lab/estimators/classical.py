@@ -40,6 +40,7 @@ from leukemia_lab.targets import KEY
 
 SMALLEST_PROBABILITY = 1e-7
 TEMPERATURE = "temperature on val"
+NEIGHBOURS = "n_neighbors"
 
 Features = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -103,12 +104,15 @@ def fit_classical(
     prepare = partial(_steps, scale, pca, seed)
     choices = candidates(grid)
     folds = _folds(train, cv_folds, seed) if len(choices) > 1 else []
+    choices, left_out = _that_fit(
+        choices, min((len(fitted) for fitted, _ in folds), default=len(train.labels))
+    )
     scores = _search(train, folds, prepare, make_classifier(searched, seed), choices)
     best = int(np.argmax(scores.round(12)))  # the first of equals, whatever the last digit of a mean
     model, warned = _refit(train, prepare, make_classifier(classifier, seed).set_params(**choices[best]))
     with _explained(classifier, len(train.labels)):
         calibrated, calibration = _calibrate(model, val)
-    notes = [*_search_notes(len(choices), len(folds), cv_folds), *warned]
+    notes = [*_search_notes(len(choices), len(folds), cv_folds), *left_out, *warned]
     if calibration != TEMPERATURE:
         notes.append(f"probabilities are not calibrated ({calibration})")
     return ClassicalFit(
@@ -188,6 +192,21 @@ def _folds(train: Part, cv_folds: int, seed: int) -> list[Fold]:
     return []
 
 
+def _that_fit(choices: list[dict[str, Any]], n_cells: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """The choices with no more neighbours than the smallest fold has cells, and a note where any is left out.
+
+    scikit-learn refuses to look for more; scikit-learn-intelex reads beyond the end of its memory.
+    """
+    fitting = [choice for choice in choices if choice.get(NEIGHBOURS, 0) <= n_cells]
+    if not fitting:
+        raise ConfigError(
+            f"{GRID}: the smallest fold of the training part has {n_cells} cells, fewer than any {NEIGHBOURS} of the "
+            "grid. Give smaller ones."
+        )
+    few = f"{GRID}: {NEIGHBOURS} above {n_cells}, the cells of the smallest fold, were left out"
+    return fitting, [few] if len(fitting) < len(choices) else []
+
+
 def _search(
     train: Part, folds: Sequence[Fold], prepare: Preparation, classifier: Any, choices: list[dict[str, Any]]
 ) -> npt.NDArray[np.float64]:
@@ -239,7 +258,7 @@ def _explained(classifier: Any, n_cells: int) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(
-            f"{NODE}: {classifier} cannot be fitted to {n_cells} cells and predict: {error} "
+            f"{NODE}: {classifier} cannot be fitted to {n_cells} cells and predict: {str(error).rstrip('.')}. "
             f"Change {NODE} or {GRID}."
         ) from error
 

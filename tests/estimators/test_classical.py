@@ -243,9 +243,9 @@ def test_the_seed_decides_and_threads_do_not() -> None:
 def test_settings_that_these_cells_cannot_bear_are_explained() -> None:
     train, val = part(60), part(40, seed=1)
     with pytest.raises(
-        ConfigError, match=r"model\.classifier\.estimator: .*n_neighbors=50.* to 40 cells .* Change model"
+        ConfigError, match=r"model\.classifier\.estimator: .*n_neighbors=70.* to 40 cells .* Change model"
     ):
-        fitted(train, val, KNN, grid={"n_neighbors": [1, 50]})
+        fitted(train, val, KNN | {"n_neighbors": 70}, grid={"weights": ["uniform", "distance"]})
     skewed = dataclasses.replace(train, labels=(np.arange(60) < 3).astype(np.int64))
     with pytest.raises(ConfigError, match=r"model\.classifier\.estimator: .*nu is infeasible"):
         fitted(skewed, val, {"_target_": "sklearn.svm.NuSVC", "nu": 0.9})
@@ -318,3 +318,16 @@ def test_calibration_changes_no_decision_even_on_noise(n_classes: int) -> None:
             margin = raw.decision_function(features)
             order = np.argsort(margin)
             assert (np.diff((calibrated[:, 1] - calibrated[:, 0])[order]) >= -1e-6).all()
+
+
+@pytest.mark.parametrize("accelerate", [False, True])
+def test_more_neighbours_than_cells_are_left_out(accelerate: bool) -> None:
+    """scikit-learn refuses them; scikit-learn-intelex would read beyond the end of its memory."""
+    grid = {"n_neighbors": [1, 3, 31]}
+    fit = fitted(part(36, groups=6), part(20, seed=1), KNN, grid=grid, accelerate=accelerate)
+    assert fit.chosen["n_neighbors"] < 31
+    assert any("n_neighbors above" in note for note in fit.notes)
+    with pytest.raises(ConfigError, match="fewer than any n_neighbors"):
+        fitted(
+            part(36, groups=6), part(20, seed=1), KNN, grid={"n_neighbors": [90, 91]}, accelerate=accelerate
+        )
