@@ -9,6 +9,9 @@ import sys
 COMMANDS = {
     "train": "fit a model, or with -m a sweep of models; ends with validation results",
     "evaluate": "open the locked test part of a finished run",
+    "audit": "can this data be trusted? inventory, faults, duplicates, twins, confounds",
+    "split": "draw a split, show its balance, write it to be shared and loaded back",
+    "download": "fetch C-NMC 2019 and compare it with what was published",
     "export_features": "write a net's features, downsized pixels or morphology, one row a cell",
 }
 COMPLETION = {

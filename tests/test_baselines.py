@@ -15,11 +15,12 @@ import torch
 from small_runs import BAD_INPUT, DATA, DONE, MORE_DATA, record_of
 
 from leukemia_lab import evaluate, export_features, train
+from leukemia_lab.cells import prepare_cells
 from leukemia_lab.config import Composer, checked
 from leukemia_lab.data.images import fit_square, read_rgb
 from leukemia_lab.estimators.classical import ClassicalFit, Part, fit_classical
 from leukemia_lab.evaluation.predictions import read_predictions
-from leukemia_lab.experiment import prepare_cells, resolve_auto
+from leukemia_lab.experiment import resolve_auto
 from leukemia_lab.features.table import read_features
 from leukemia_lab.runs import record
 from leukemia_lab.schema import TrainSettings

@@ -13,7 +13,14 @@ from leukemia_lab.config import Composer, checked, conf_dir
 from leukemia_lab.hashing import content_hash
 from leukemia_lab.initial_weights import pretrained_constants
 from leukemia_lab.preflight import build_faults
-from leukemia_lab.schema import EvaluateSettings, ExportSettings, TrainSettings
+from leukemia_lab.schema import (
+    AuditSettings,
+    DownloadSettings,
+    EvaluateSettings,
+    ExportSettings,
+    SplitSettings,
+    TrainSettings,
+)
 
 BAD_INPUT = 2
 
@@ -85,6 +92,13 @@ BAD_INPUT = 2
         (["--config-name", "other"], ["put your own YAML under --config-dir"]),
         (["data=cnmc"], ["data.root: not set", "CNMC_ROOT"]),
         (["data=folder"], ["data.root: not set", "data.root=/path/to/a/tree/of/class/folders"]),
+        (["data=folder", "data.root=.", "data.metadata="], ["data.metadata", "empty: give a path"]),
+        (["data=folder", "data.root=.", "data.metadata=3"], ["data.metadata", "3 cannot be used"]),
+        (
+            ["data=folder", "data.root=.", "data.metadata=gone.csv"],
+            ["data.metadata=gone.csv: there is no file"],
+        ),
+        (["data=cnmc", "data.root=.", "data.metadata=auto"], ["data.metadata: no such key"]),
     ],
 )
 def test_a_fault_names_key_value_and_what_is_allowed(
@@ -127,6 +141,10 @@ def test_the_traceback_is_there_for_who_asks(
 
 NEEDED_BY = {
     "model": ["model=svm"],  # by model/features=… and model/classifier=…
+    "data=manifest": ["data.file=cells.csv"],
+    "data=combined": ["data.trees={a:{layout:cnmc,root:x},b:{layout:cnmc,root:y}}"],
+    "protocol=manifest": [f"protocol.file={__file__}"],  # any file that is there
+    "protocol=leave_one_source_out": ["protocol.source=a"],
     "model=own": ["model.net._target_=leukemia_lab.nets.torchvision_nets.vgg16_extractor"],
 }
 
@@ -141,7 +159,7 @@ def choices() -> list[str]:
 
 
 def test_there_are_as_many_choices_as_expected() -> None:
-    assert len(choices()) == 53
+    assert len(choices()) == 57
 
 
 @pytest.mark.parametrize("choice", choices())
@@ -151,18 +169,27 @@ def test_every_yaml_composes_binds_and_builds(choice: str) -> None:
     assert composer.settings_faults(config) == []
     settings = checked(TrainSettings, config)
     random_weights = settings.model.model_copy(update={"pretrained": False})  # no download in a test
-    assert build_faults(settings.model_copy(update={"model": random_weights})) == []
+    refused = ["data: a manifest has no pixels to train on"] if choice == "data=manifest" else []
+    faults = build_faults(settings.model_copy(update={"model": random_weights}))
+    assert [fault.partition(";")[0] for fault in faults] == refused
 
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("train", TrainSettings), ("evaluate", EvaluateSettings), ("export_features", ExportSettings)],
+    [
+        ("train", TrainSettings),
+        ("evaluate", EvaluateSettings),
+        ("export_features", ExportSettings),
+        ("download", DownloadSettings),
+        ("audit", AuditSettings),
+        ("split", SplitSettings),
+    ],
 )
 def test_every_primary_config_composes(name: str, settings: type[BaseModel]) -> None:
     composer = Composer(name, settings, None)
     config = composer.compose(["run=somewhere"] if name == "evaluate" else [])
     assert composer.settings_faults(config) == []
-    assert len(list(conf_dir().glob("*.yaml"))) == 3
+    assert len(list(conf_dir().glob("*.yaml"))) == 6
 
 
 @pytest.mark.parametrize("choice", [choice for choice in choices() if choice.startswith("model")])

@@ -23,14 +23,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_wheel_carries_every_yaml_and_module(wheel: Path) -> None:
+def test_the_wheel_carries_every_yaml_module_and_template(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     yamls = {
         f"leukemia_lab/conf/{file.relative_to(ROOT / 'conf')}" for file in (ROOT / "conf").rglob("*.yaml")
     }
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "leukemia_lab").rglob("*.py")}
+    templates = {str(file.relative_to(ROOT)) for file in (ROOT / "leukemia_lab").rglob("*.j2")}
+    styles = {str(file.relative_to(ROOT)) for file in (ROOT / "leukemia_lab").rglob("*.css")}
     assert len(yamls) > 15
-    assert yamls | modules <= names
+    assert templates
+    assert styles
+    assert yamls | modules | templates | styles <= names
     assert not any(name.startswith(("tests", "conf")) for name in names)
 
 

@@ -30,7 +30,7 @@ def test_a_net_of_your_own_trains_as_the_readme_says(tmp_path: Path) -> None:
 
 def test_a_classifier_of_your_own_trains_as_the_readme_says(tmp_path: Path) -> None:
     text = README.read_text(encoding="utf-8")
-    code = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)[0]
+    code = re.findall(r"```yaml\n(estimator:.*?)```", text, flags=re.DOTALL)[0]
     command = next(line for line in text.splitlines() if "--config-dir my_conf" in line)
     (tmp_path / "my_conf" / "model" / "classifier").mkdir(parents=True)
     (tmp_path / "my_conf" / "model" / "classifier" / "trees.yaml").write_text(code, encoding="utf-8")

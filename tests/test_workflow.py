@@ -20,7 +20,7 @@ from small_runs import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED, record_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from leukemia_lab import evaluate, train
-from leukemia_lab.data.splits import read_split
+from leukemia_lab.data.split_files import read_split
 from leukemia_lab.evaluation.metrics import METRICS
 from leukemia_lab.evaluation.predictions import read_predictions
 from leukemia_lab.runs import record
