@@ -85,9 +85,8 @@ def _about(settings: AuditSettings, found: Findings) -> dict[str, Any]:
     from leukemia_lab.runs import record
 
     index = found.index
-    root = ", ".join(str(path.resolve()) for path in (index.trees.values() if index.trees else [index.root]))
     return {
-        "data": {"name": settings.data.name, "root": root, "fingerprint": index.fingerprint},
+        "data": {"name": settings.data.name, "root": index.where, "fingerprint": index.fingerprint},
         "made": record.now(),
         "command": " ".join(["python -m leukemia_lab.audit", *sys.argv[1:]]),
         "versions": record.versions(),

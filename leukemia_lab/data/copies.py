@@ -72,7 +72,7 @@ def find_copies(index: CellIndex, cache_dir: Path) -> pd.DataFrame:
     Returns:
         Columns `a`, `b` (cell ids, a < b), `kind` (identical: equal bytes; pixels: equal pixels; near) and
         `distance` of the fingerprints (0 for equal pixels, up to MAX_DISTANCE), by a, b. Of more than
-        24 equal files each is paired with the first one only.
+        24 equal files each is paired with the first one only; a near copy of equal files is paired with one of them.
 
     Raises:
         CacheError: `cache_dir`, where verified pairs are kept, cannot be written.

@@ -432,7 +432,7 @@ def test_names_kept_apart_must_not_be_joined_by_a_third() -> None:
     with pytest.raises(DataError, match=r"twins.yaml keeps 1 and 3 apart.*group 1\+2\+3: a third"):
         find_twins(table, evidence, known(apart=[["1", "3"]]))
     assert find_twins(table, evidence, known(apart=[["1", "3"], ["2", "3"]])).groups == [["1", "2"]]
-    with pytest.raises(DataError, match="keeps X1 and X2 apart"):
+    with pytest.raises(DataError, match="merges X1 and X2, and keeps them apart"):
         find_twins(table, evidence, known(merge=[["X1", "X2"]], apart=[["X1", "X2"]]))
 
 
