@@ -32,6 +32,7 @@ from leukemia_lab.errors import ConfigError, SplitError
 from leukemia_lab.progress import CONSOLE
 from leukemia_lab.schema import (
     CellSettings,
+    CnmcData,
     CombinedData,
     FolderData,
     ManifestData,
@@ -115,7 +116,7 @@ def missing_files(data: Data, protocol: ProtocolNode | None) -> list[str]:
     """A fault for each file that a key names and that is not there; found before any data are touched."""
     named = [
         ("data.twins_file", [getattr(data, "twins_file", None)]),
-        ("data.manifest", getattr(data, "manifest", [])),
+        ("data.manifest", manifests(data)),
         ("data.file", getattr(data, "file", [])),
         ("protocol.file", [getattr(protocol, "file", None)]),
     ]
@@ -201,7 +202,7 @@ def read_data(data: Data) -> CellIndex:
     return check_manifests(index, manifests(data), data.bad_files)
 
 
-def tree_of(data: Data) -> Tree:
+def tree_of(data: SyntheticData | CnmcData | FolderData) -> Tree:
     """The tree that a data node names; a synthetic one is drawn where it is not there."""
     if isinstance(data, SyntheticData):
         spec = SyntheticSpec(**data.model_dump(exclude={"name", "root", "bad_files"}))
@@ -209,8 +210,6 @@ def tree_of(data: Data) -> Tree:
     if isinstance(data, FolderData):
         root = tree_root(data.name, data.root)
         return Tree(root, "folder", data.subject_pattern, find_metadata(root, data.metadata))
-    if isinstance(data, CombinedData | ManifestData):
-        raise ConfigError(f"data={data.name} is no single tree")
     return Tree(tree_root(data.name, data.root), "cnmc")
 
 

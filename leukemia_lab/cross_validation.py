@@ -47,18 +47,13 @@ def train(settings: TrainSettings, parent: Path, given: Path | None) -> tuple[Pa
     identities = [training.split_identity(fold.settings, fold.cells) for fold in folds]
     identity = content_hash({"kind": record.CROSS_VALIDATION, "folds": identities})
     path = training.default_folder(parent, settings, identity) if given is None else given
-    folder = RunFolder.open(path, identity, settings.force)
-    if folder.finished:
-        CONSOLE.print(
-            f"{folder.path}: finished before ({folder.record['finished']}); force=true starts it over"
-        )
-    else:
-        with folder.held():
-            if not folder.finished:  # another process may have been faster
-                _start_record(settings, folds, identities, folder)
-                with training.recorded(folder):
-                    _train(settings, folds, folder)
-    return folder.path, folder.metrics()["objective"]
+
+    def work(folder: RunFolder) -> None:
+        _start_record(settings, folds, identities, folder)
+        with training.recorded(folder):
+            _train(settings, folds, folder)
+
+    return training.finished(path, identity, settings, work)
 
 
 def show(path: Path) -> None:

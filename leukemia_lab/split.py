@@ -52,9 +52,7 @@ def build_faults(settings: SplitSettings) -> list[str]:
     if output is not None and output.suffix.lower() not in (".csv", ".parquet"):
         faults.append(f"output={output}: give a name that ends in .csv or .parquet")
     elif output is not None and output.exists() and not settings.force and not is_of_folds(settings.protocol):
-        faults.append(
-            f"output={output} is there already: give another output=…, or force=true to write over it"
-        )
+        faults.append(_taken(output))
     return faults
 
 
@@ -65,7 +63,11 @@ def _of_fold(path: Path, number: int) -> Path:
 def _require_free(paths: Sequence[Path], force: bool) -> None:
     for path in paths:
         if path.exists() and not force:
-            raise RunError(f"{path} is there already: give another output=…, or force=true to write over it")
+            raise RunError(_taken(path))
+
+
+def _taken(path: Path) -> str:
+    return f"{path} is there already: give another output=…, or force=true to write over it"
 
 
 def _write(split: Split, path: Path) -> None:

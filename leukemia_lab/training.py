@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,13 @@ def train_split(
     """`train` on cells that are split already, with settings in which every `auto` is resolved."""
     identity = split_identity(settings, cells)
     path = default_folder(parent, settings, identity) if given is None else given
+    return finished(path, identity, settings, lambda folder: _train_recorded(settings, cells, folder))
+
+
+def finished(
+    path: Path, identity: str, settings: TrainSettings, work: Callable[[RunFolder], None]
+) -> tuple[Path, float | None]:
+    """The folder and the objective of what `identity` names: as it was finished before, or once `work` is done."""
     folder = RunFolder.open(path, identity, settings.force)
     if folder.finished:
         CONSOLE.print(
@@ -60,7 +67,7 @@ def train_split(
     else:
         with folder.held():
             if not folder.finished:  # another process may have been faster
-                _train_recorded(settings, cells, folder)
+                work(folder)
     return folder.path, folder.metrics()["objective"]
 
 

@@ -55,7 +55,7 @@ def audit_document(found: Findings, *, is_cnmc: bool, about: Mapping[str, Any]) 
         "class_counts": {str(name): int(n) for name, n in table["label"].value_counts().sort_index().items()},
         "files": _files(found, len(ignored)) if seen else None,
         "ignored": [{"file": file.file, "reason": file.reason} for file in ignored],
-        **_expected(found, is_cnmc),
+        **_expected(found, ignored, is_cnmc),
         "faults": faults,
         "fault_counts": dict(Counter(fault["fault"] for fault in faults).most_common()),
         "pairs": pairs,
@@ -106,7 +106,7 @@ def _fault(fault: Fault, *, usable: bool) -> dict[str, Any]:
     return {"file": fault.file, "fault": fault.fault, "detail": fault.detail, "usable": usable}
 
 
-def _expected(found: Findings, is_cnmc: bool) -> dict[str, Any]:
+def _expected(found: Findings, ignored: Sequence[Ignored], is_cnmc: bool) -> dict[str, Any]:
     """The inventory and how it differs from what is expected of C-NMC, of label tables and of manifests."""
     published = {key: (n, EXPECTED_SUBJECTS[key]) for key, n in EXPECTED_CELLS.items()} if is_cnmc else {}
     rows = inventory(found.index.table, published)
@@ -118,7 +118,7 @@ def _expected(found: Findings, is_cnmc: bool) -> dict[str, Any]:
     ]
     without_file = [file for scan in found.scans.values() for file in scan.listing.rows_without_file]
     without_row = [fault.file for fault in found.index.faults if fault.fault == "no label"]
-    without_row += [file.file for file in _ignored(found) if file.reason.startswith(NO_ROW)]
+    without_row += [file.file for file in ignored if file.reason.startswith(NO_ROW)]
     checks = [
         {
             "file": str(check.file),

@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from leukemia_lab.data.copies import COPY_COLUMNS
+from leukemia_lab.data.images import WHOLE_FRAME
 from leukemia_lab.data.index import Fault
-
-NO_BACKGROUND = 0.98  # share of the frame that is foreground: such an image has no outline to judge
 
 
 def suspicions(table: pd.DataFrame, copies: pd.DataFrame) -> list[Fault]:
@@ -36,7 +35,7 @@ def _modes(table: pd.DataFrame) -> Iterator[Fault]:
 
 
 def _outlines(table: pd.DataFrame) -> Iterator[Fault]:
-    cut_out = table[(table["foreground_px"] < NO_BACKGROUND * table["width"] * table["height"]).fillna(False)]
+    cut_out = table[(table["foreground_px"] < WHOLE_FRAME * table["width"] * table["height"]).fillna(False)]
     columns = ["cell_id", "n_components", "width", "height", "box_x", "box_y", "box_w", "box_h"]
     for cell_id, n, width, height, x, y, w, h in cut_out[columns].itertuples(index=False):
         if n > 1:

@@ -28,7 +28,6 @@ EXPECTED_SUBJECTS = {
     ("prelim", "ALL"): 13,
     ("prelim", "HEM"): 15,
 }
-EXPECTED_FINAL_FILES = 2586  # without labels, so no part of the index
 # By part; the preliminary files have a longer header, the final ones more pixels.
 EXPECTED_FILE_BYTES = {"train": 608_454, "prelim": 608_538, "final": 1_080_054}
 EXPECTED_SIDE_PX = {"train": 450, "prelim": 450, "final": 600}

@@ -28,6 +28,7 @@ from leukemia_lab.data.images import (
     GRID_SIDE,
     GRID_STEPS_PER_SD,
     SILHOUETTE_LEVEL,
+    WHOLE_FRAME,
     ImageArray,
     ImageFileError,
     read_rgb,
@@ -53,7 +54,6 @@ _CHUNK = 512
 _NEIGHBOURS = 24  # candidates of a cell: hundreds of equal files must not make hundreds of thousands of pairs
 _MARGIN_PX = 8
 _SHADING_PX, _NOISE_PX = 15.0, 1.5  # standard deviations of Gaussians
-_WHOLE_FRAME = 0.98  # of the pixels above black: there is no black background then
 _FLAT_SD = 1.0  # grey levels; below it there is no pattern to correlate
 _ALL_PAIRS_OF = 24  # of that many equal files every pair is named; of more, each with the first
 _MEMO_VERSION = 2
@@ -235,7 +235,7 @@ def correlation(a: ImageArray, b: ImageArray) -> float:
     inside_a, inside_b = (image.max(axis=2) > SILHOUETTE_LEVEL for image in (a, b))
     if not inside_a.any() or not inside_b.any():
         return 0.0
-    has_background = bool(inside_a.mean() < _WHOLE_FRAME)
+    has_background = bool(inside_a.mean() < WHOLE_FRAME)
     if not has_background:
         inside_a, inside_b = np.ones_like(inside_a), np.ones_like(inside_b)
     window_a, window_b = (

@@ -24,6 +24,8 @@ RESIZE_METHOD = "pil-bilinear-antialias-1"
 BACKGROUND_LEVEL = 2
 # JPEG ringing around a cell stays below this, so a silhouette keeps its size to 1-2 px when re-saved.
 SILHOUETTE_LEVEL = 16
+# Of the pixels above black: an image with more has no black background, and no outline to judge.
+WHOLE_FRAME = 0.98
 GRID_SIDE = 16
 GRID_STEPS_PER_SD = 32
 # What `content_fingerprint` writes: the silhouette's width and height, and its grey grid in standard scores.

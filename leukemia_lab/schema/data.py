@@ -24,8 +24,6 @@ def _sources(trees: dict[str, CombinedTreeNode]) -> dict[str, CombinedTreeNode]:
         raise ValueError(
             f"{', '.join(trees)}: two sources have one name, whose case does not count for subjects"
         )
-    if len({name.upper() for name in trees}) < len(trees):
-        raise ValueError(f"{', '.join(trees)}: two sources differ by case only; their subjects would be one")
     odd = [name for name in trees if not name.isidentifier()]
     if odd:
         raise ValueError(f"{odd[0]!r} is no name for a source: letters, digits and _ only")
