@@ -28,7 +28,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from leukemia_lab.auditing.clustering import QUANTITIES, clustering_by_quantity
 from leukemia_lab.errors import DataError
 from leukemia_lab.evaluation.metrics import positive_index
-from leukemia_lab.evaluation.uncertainty import auroc, balanced_accuracy, jackknife_interval
+from leukemia_lab.evaluation.score_intervals import auroc, balanced_accuracy, jackknife_interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

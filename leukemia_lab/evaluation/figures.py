@@ -18,6 +18,11 @@ from leukemia_lab.evaluation.metrics import positive_index
 CELL_INCHES = 1.5
 
 
+def plain(text: str) -> str:
+    """Text as it is for matplotlib, which takes what stands between two dollar signs for a formula."""
+    return text.replace("$", r"\$")
+
+
 def confusion_figure(matrix: npt.NDArray[np.int64], class_names: Sequence[str], title: str) -> Figure:
     """Counts and row percentages of a confusion matrix [K, K] whose rows are the true classes.
 
@@ -34,8 +39,9 @@ def confusion_figure(matrix: npt.NDArray[np.int64], class_names: Sequence[str], 
         text = f"{matrix[row, column]:,}\n{share[row, column]:.1%}"
         colour = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour)
-    axes.set_xticks(range(n_classes), class_names)
-    axes.set_yticks(range(n_classes), class_names)
+    labels = list(map(plain, class_names))
+    axes.set_xticks(range(n_classes), labels)
+    axes.set_yticks(range(n_classes), labels)
     axes.set(title=title, xlabel="predicted", ylabel="true")
     return figure
 
@@ -54,7 +60,7 @@ def roc_figure(table: pd.DataFrame, class_names: Sequence[str], positive: str | 
             continue
         score = table[f"prob_{name}"].to_numpy()
         false_alarms, hits, _ = roc_curve(is_class, score)
-        axes.plot(false_alarms, hits, label=f"{name}: AUROC {roc_auc_score(is_class, score):.3f}")
+        axes.plot(false_alarms, hits, label=f"{plain(name)}: AUROC {roc_auc_score(is_class, score):.3f}")
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="lower right", frameon=False)
     axes.set(title=title, xlabel="1 − specificity", ylabel="sensitivity", aspect="equal")
@@ -82,7 +88,7 @@ def cell_grid_figure(rows: Mapping[str, npt.NDArray[np.floating]], captions: Seq
             axes.imshow(np.clip(image, 0, 1), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
     for axes, caption in zip(grid[0], captions, strict=True):
-        axes.set_title(caption, fontsize=8)
+        axes.set_title(plain(caption), fontsize=8)
     return figure
 
 

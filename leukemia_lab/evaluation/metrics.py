@@ -1,9 +1,9 @@
-"""Metrics of a predictions table, by part, class and subject, in the form of `metrics.json`."""
+"""Metrics of a predictions table: their values, by class and by subject."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,90 +18,14 @@ from sklearn.metrics import (
 
 from leukemia_lab.errors import RunError
 from leukemia_lab.evaluation.predictions import class_names_of
+from leukemia_lab.schema.fields import Metric
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 PARTS = ("train", "val", "test")
-METRICS = (
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "precision",
-    "f1",
-    "weighted_f1",
-    "auroc",
-    "auprc",
-    "mcc",
-    "ece",
-    "brier",
-)
+METRICS = get_args(Metric)
 ECE_BINS = 15
-WHY_UNDEFINED = {
-    "balanced_accuracy": "no cell is {}",
-    "sensitivity": "no cell is {}",
-    "specificity": "every cell is {}",
-    "precision": "no cell was predicted to be {}",
-    "f1": "no cell is {} or was predicted to be",
-    "auroc": "no cell or every cell is {}",
-    "auprc": "no cell or every cell is {}",
-    "mcc": "every cell is {}",
-}
-
-
-def metrics_document(
-    predictions: pd.DataFrame,
-    class_names: Sequence[str],
-    positive: str | None,
-    stamps: Sequence[str],
-    objective: str,
-) -> dict[str, Any]:
-    """The content of `metrics.json`: the metrics of each part in the table, and how they come about.
-
-    `{"<part>": part_metrics, "stamps": [...], "objective": value, "per_class": {"<part>": class_metrics},
-    "per_subject": {"<part>": subject_metrics}}`. `objective` names a metric as `part/metric`; its value,
-    None where it has none, stands in the document. Raises RunError where the objective is not in the table.
-    """
-    parts = [part for part in PARTS if (predictions["part"] == part).any()]
-    tables = {part: predictions[predictions["part"] == part] for part in parts}
-    document: dict[str, Any] = {part: part_metrics(tables[part], class_names, positive) for part in parts}
-    part, _, metric = objective.partition("/")
-    if part not in parts or metric not in METRICS:
-        raise RunError(
-            f"the objective {objective!r} cannot be read from these predictions: it is part/metric, with a "
-            f"part of {', '.join(parts)} and a metric of {', '.join(METRICS)}."
-        )
-    return document | {
-        "stamps": list(stamps),
-        "objective": document[part][metric]["value"],
-        "per_class": {part: class_metrics(tables[part], class_names) for part in parts},
-        "per_subject": {part: subject_metrics(tables[part], class_names, positive) for part in parts},
-    }
-
-
-def part_metrics(
-    table: pd.DataFrame, class_names: Sequence[str], positive: str | None
-) -> dict[str, dict[str, Any]]:
-    """All `METRICS` over the rows of `table`, each `{"value", "low", "high", "n_cells", "n_groups"}`.
-
-    See `metric_values` for the definitions. A value that is undefined on these cells is None, with a
-    `reason`; `low` and `high` are None until intervals are computed. Raises RunError where the table is
-    empty, has other classes, or `positive` is none of them.
-    """
-    if table.empty:
-        raise RunError("there are no predictions in this part. Run again to write them.")
-    truth, probs = truth_and_probs(table, class_names)
-    at = positive_index(class_names, positive)
-    values = metric_values(truth, probs, at)
-    size = {"n_cells": len(table), "n_groups": int(table["group"].nunique())}
-    metrics: dict[str, dict[str, Any]] = {}
-    for name in METRICS:
-        metrics[name] = {"value": _or_none(values[name]), "low": None, "high": None, **size}
-        if np.isnan(values[name]):
-            cause = _undefined_class(name, truth, probs, at)
-            metrics[name]["reason"] = WHY_UNDEFINED[name].format(class_names[cause])
-    return metrics
 
 
 def metric_values(truth: Ints, probs: Floats, positive: int | None) -> dict[str, float]:
@@ -134,29 +58,38 @@ def one_vs_rest(truth: Ints, probs: Floats) -> dict[str, Floats]:
     """Each class against the rest: sensitivity, specificity, precision, f1, auroc, auprc [K]; NaN for 0/0."""
     n_classes = probs.shape[1]
     matrix = confusion_matrix(truth, probs.argmax(axis=1), labels=range(n_classes))
-    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    others = len(truth) - true
+    true = matrix.sum(axis=1)
     ranked = np.full((2, n_classes), np.nan)
-    for k in np.flatnonzero((true > 0) & (others > 0)):
+    for k in np.flatnonzero((true > 0) & (true < len(truth))):
         ranked[0, k] = roc_auc_score(truth == k, probs[:, k])
         ranked[1, k] = average_precision_score(truth == k, probs[:, k])
-    with np.errstate(invalid="ignore"):
+    return rates(matrix) | {"auroc": ranked[0], "auprc": ranked[1]}
+
+
+def rates(matrices: npt.NDArray[np.number]) -> dict[str, Floats]:
+    """Each class against the rest [..., K] in confusion matrices [..., K, K], rows the true classes; NaN for 0/0."""
+    hits = np.einsum("...kk->...k", matrices)
+    true, predicted = matrices.sum(axis=-1), matrices.sum(axis=-2)
+    others = true.sum(axis=-1, keepdims=True) - true
+    with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "sensitivity": hits / true,
             "specificity": (others - predicted + hits) / others,
             "precision": hits / predicted,
             "f1": 2 * hits / (true + predicted),
-            "auroc": ranked[0],
-            "auprc": ranked[1],
         }
 
 
 def expected_calibration_error(correct: npt.NDArray[np.bool_], confidence: Floats) -> float:
     """Mean |accuracy - confidence| over the bins ((m - 1) / 15, m / 15], weighted by their cells."""
-    # Rounding keeps float noise from moving a cell over the edge of a bin (KNN: 3 of 5 neighbours = 9/15).
-    bins = np.maximum(np.ceil(np.round(confidence * ECE_BINS, 9)).astype(int) - 1, 0)
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
+    gaps = np.bincount(confidence_bins(confidence), weights=correct - confidence, minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / len(correct))
+
+
+def confidence_bins(prob: Floats, bins: int = ECE_BINS) -> Ints:
+    """The bin 0 … bins - 1 of each probability: b holds (b / bins, (b + 1) / bins], the first one 0 too."""
+    # Rounding keeps float noise from moving a cell over the edge of a bin (KNN: 3 of 5 neighbours = 9/15).
+    return np.clip(np.ceil(np.round(prob * bins, 9)).astype(np.int64) - 1, 0, bins - 1)
 
 
 def class_metrics(table: pd.DataFrame, class_names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -164,7 +97,7 @@ def class_metrics(table: pd.DataFrame, class_names: Sequence[str]) -> dict[str, 
     truth, probs = truth_and_probs(table, class_names)
     by_class = one_vs_rest(truth, probs)
     return {
-        name: {metric: _or_none(values[k]) for metric, values in by_class.items()}
+        name: {metric: or_none(values[k]) for metric, values in by_class.items()}
         | {"n_cells": int((truth == k).sum())}
         for k, name in enumerate(class_names)
     }
@@ -219,14 +152,6 @@ def positive_index(class_names: Sequence[str], positive: str | None) -> int | No
     return list(class_names).index(positive) if positive is not None and len(class_names) == 2 else None
 
 
-def _undefined_class(name: str, truth: Ints, probs: Floats, positive: int | None) -> int:
-    if name == "mcc":
-        return int(truth[0])
-    if positive is not None and name != "balanced_accuracy":
-        return positive
-    by_class = one_vs_rest(truth, probs)["sensitivity" if name == "balanced_accuracy" else name]
-    return int(np.flatnonzero(np.isnan(by_class))[0])
-
-
-def _or_none(value: float) -> float | None:
+def or_none(value: float) -> float | None:
+    """`value`, None where it is NaN: JSON has no other word for it."""
     return None if np.isnan(value) else float(value)

@@ -38,6 +38,20 @@ OddSize = Annotated[int, Field(ge=3, le=255), AfterValidator(_odd)]
 Auto = Literal["auto"]
 LogMode = Literal["none", "replace", "append", "sharpen"]
 ImageSize = Annotated[int, Field(ge=16, le=1024)]
+Metric = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "precision",
+    "f1",
+    "weighted_f1",
+    "auroc",
+    "auprc",
+    "mcc",
+    "ece",
+    "brier",
+]
 BadFiles = Literal["error", "skip"]
 Target = dict[str, Any]  # a `_target_` node; leukemia_lab.config checks its arguments
 

@@ -71,3 +71,12 @@ def test_cell_grid_figure_refuses_other_shapes(shape: tuple[int, ...]) -> None:
 def test_figures_do_without_pyplot() -> None:
     code = "import sys, leukemia_lab.evaluation.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_dollar_signs_in_names_are_no_formulas() -> None:
+    names = [r"$\frac$", "a$b$"]
+    figure = confusion_figure(np.eye(2, dtype=np.int64), names, "val")
+    figure.canvas.draw()
+    table = pd.DataFrame({"label": names, f"prob_{names[0]}": [0.9, 0.1], f"prob_{names[1]}": [0.1, 0.9]})
+    roc_figure(table, names, None, "val").canvas.draw()
+    cell_grid_figure({"raw": np.zeros((2, 4, 4, 3))}, names).canvas.draw()

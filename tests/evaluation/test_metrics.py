@@ -11,20 +11,21 @@ import torch
 from sklearn import metrics as sk
 from torchmetrics.functional import classification as tm
 
+from leukemia_lab.config import standard_evaluation
 from leukemia_lab.errors import RunError
+from leukemia_lab.evaluation.document import metrics_document, part_metrics
 from leukemia_lab.evaluation.metrics import (
     METRICS,
     class_metrics,
     confusion,
     expected_calibration_error,
     metric_values,
-    metrics_document,
-    part_metrics,
     positive_index,
     subject_metrics,
 )
 from leukemia_lab.evaluation.predictions import predictions_table
 
+STANDARD = standard_evaluation()
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -156,7 +157,7 @@ def test_equal_probabilities_go_to_the_first_class() -> None:
     table = table_of([0, 1], [[0.5, 0.5], [0.5, 0.5]])
     assert confusion(table, ["c0", "c1"]).tolist() == [[1, 0], [1, 0]]
     assert confusion(table, ["c1", "c0"]).tolist() == [[1, 0], [1, 0]]
-    metrics = part_metrics(table, ["c0", "c1"], "c0")
+    metrics = part_metrics(table, ["c0", "c1"], "c0", STANDARD)
     assert (metrics["sensitivity"]["value"], metrics["specificity"]["value"]) == (1, 0)
     assert metrics["mcc"]["value"] == 0
 
@@ -165,20 +166,23 @@ def test_metrics_follow_the_names_and_not_the_order_of_the_classes() -> None:
     truth, probs = random_case(3, 0, ties=False)
     table = table_of(truth, probs)
     straight, turned = (
-        part_metrics(table, names, None) for names in (["c0", "c1", "c2"], ["c2", "c0", "c1"])
+        part_metrics(table, names, None, STANDARD) for names in (["c0", "c1", "c2"], ["c2", "c0", "c1"])
     )
     for name in METRICS:
         assert straight[name]["value"] == pytest.approx(turned[name]["value"]), name
+        assert straight[name]["low"] == pytest.approx(turned[name]["low"]), name
+        assert straight[name]["low"] < straight[name]["value"] < straight[name]["high"], name
     assert straight["auroc"]["n_cells"] == len(truth)
     assert straight["auroc"]["n_groups"] == 5
-    assert straight["auroc"]["low"] is None
     assert "reason" not in straight["auroc"]
 
 
 def test_two_classes_without_a_positive_one_are_averaged() -> None:
     truth, probs = random_case(2, 1, ties=False)
     table = table_of(truth, probs)
-    of_c0, of_c1, macro = (part_metrics(table, ["c0", "c1"], positive) for positive in ("c0", "c1", None))
+    of_c0, of_c1, macro = (
+        part_metrics(table, ["c0", "c1"], positive, STANDARD) for positive in ("c0", "c1", None)
+    )
     assert of_c0["sensitivity"]["value"] == of_c1["specificity"]["value"]
     for name in ("sensitivity", "precision", "f1", "auroc", "auprc"):
         assert macro[name]["value"] == pytest.approx((of_c0[name]["value"] + of_c1[name]["value"]) / 2)
@@ -194,7 +198,7 @@ def test_more_than_two_classes_have_no_positive_one() -> None:
 
 def test_what_is_undefined_is_null_with_its_reason() -> None:
     only_hem = table_of([1, 1, 1], [[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
-    metrics = part_metrics(only_hem, ["c0", "c1"], "c0")
+    metrics = part_metrics(only_hem, ["c0", "c1"], "c0", STANDARD)
     undefined = {name: metric.get("reason") for name, metric in metrics.items() if metric["value"] is None}
     assert undefined == {
         "balanced_accuracy": "no cell is c0",
@@ -204,7 +208,7 @@ def test_what_is_undefined_is_null_with_its_reason() -> None:
         "mcc": "every cell is c1",
     }
     assert metrics["specificity"]["value"] == pytest.approx(2 / 3)
-    flipped = part_metrics(only_hem, ["c0", "c1"], "c1")
+    flipped = part_metrics(only_hem, ["c0", "c1"], "c1", STANDARD)
     assert flipped["specificity"] == {
         "value": None,
         "low": None,
@@ -218,7 +222,7 @@ def test_what_is_undefined_is_null_with_its_reason() -> None:
 
 def test_a_class_absent_or_never_predicted_leaves_no_macro_average() -> None:
     table = table_of([0, 1, 0, 1], [[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.4, 0.5, 0.1], [0.2, 0.7, 0.1]])
-    metrics = part_metrics(table, ["c0", "c1", "c2"], None)
+    metrics = part_metrics(table, ["c0", "c1", "c2"], None, STANDARD)
     assert metrics["sensitivity"]["reason"] == "no cell is c2"
     assert metrics["precision"]["reason"] == "no cell was predicted to be c2"
     assert metrics["f1"]["reason"] == "no cell is c2 or was predicted to be"
@@ -268,24 +272,27 @@ def test_document_is_strict_json_with_all_parts() -> None:
     truth, probs = random_case(2, 0, ties=True)
     one_class = table_of([0, 0], [[0.9, 0.1], [0.2, 0.8]], part="train")
     both = pd.concat([table_of(truth, probs), one_class])
-    document = metrics_document(both, ["c0", "c1"], "c0", ("SYNTHETIC",), objective="val/auroc")
+    document = metrics_document(
+        both, ["c0", "c1"], "c0", ("SYNTHETIC",), objective="val/auroc", evaluation=STANDARD
+    )
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert list(document) == ["train", "val", "stamps", "objective", "per_class", "per_subject"]
+    sections = ["per_class", "per_subject", "subjects", "intervals", "calibration", "operating_point"]
+    assert list(document) == ["train", "val", "stamps", "objective", *sections]
     assert list(document["val"]) == list(METRICS)
     assert document["objective"] == document["val"]["auroc"]["value"]
     assert document["stamps"] == ["SYNTHETIC"]
     assert set(document["per_class"]["train"]) == {"c0", "c1"}
     assert len(document["per_subject"]["val"]) == 7
-    null = metrics_document(one_class, ["c0", "c1"], "c0", (), objective="train/auroc")
+    null = metrics_document(one_class, ["c0", "c1"], "c0", (), objective="train/auroc", evaluation=STANDARD)
     assert null["objective"] is None
     for objective in ("test/auroc", "val/auc", "auroc"):
         with pytest.raises(RunError, match=f"the objective '{objective}' cannot be read"):
-            metrics_document(both, ["c0", "c1"], "c0", (), objective=objective)
+            metrics_document(both, ["c0", "c1"], "c0", (), objective=objective, evaluation=STANDARD)
 
 
 def test_empty_parts_and_other_classes_are_refused() -> None:
     table = table_of([0, 1], [[0.9, 0.1], [0.2, 0.8]])
     with pytest.raises(RunError, match="no predictions in this part"):
-        part_metrics(table.head(0), ["c0", "c1"], None)
+        part_metrics(table.head(0), ["c0", "c1"], None, STANDARD)
     with pytest.raises(RunError, match="have the classes c0, c1, not ALL, HEM"):
-        part_metrics(table, ["ALL", "HEM"], None)
+        part_metrics(table, ["ALL", "HEM"], None, STANDARD)

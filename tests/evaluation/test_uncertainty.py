@@ -1,188 +1,181 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import pytest
-from scipy.special import expit, logit
-from scipy.stats import norm, ttest_1samp, ttest_ind
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from random_outcomes import outcomes_of, random_outcomes
+from scipy.stats import binomtest, norm
 
+from leukemia_lab.evaluation.metrics import METRICS, metric_values
+from leukemia_lab.evaluation.outcomes import Outcomes
+from leukemia_lab.evaluation.predictions import predictions_table
 from leukemia_lab.evaluation.uncertainty import (
-    Statistic,
-    auroc,
-    balanced_accuracy,
-    jackknife_interval,
-    recomputed,
+    NO_GROUPS,
+    independent_groups,
+    intervals,
+    span_of,
+    stratified_variance,
 )
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+
+def clustered(
+    rng: np.random.Generator, n_subjects: tuple[int, int], n_cells: int, d_prime: float
+) -> Outcomes:
+    """Scores of variance 1 within a class, .3 of it the subject's; class 0 first."""
+    groups = np.repeat(np.arange(sum(n_subjects)), n_cells)
+    truth = (groups >= n_subjects[0]).astype(np.int64)
+    own = rng.normal(0, np.sqrt(0.3), sum(n_subjects))[groups]
+    scores = d_prime * (0.5 - truth) + own + rng.normal(0, np.sqrt(0.7), len(groups))
+    prob = 1 / (1 + np.exp(-scores))
+    return outcomes_of(truth, np.stack([prob, 1 - prob], axis=1), groups, 0)
 
 
-def random_case(
-    seed: int, n_classes: int, mixed: bool, ties: bool, n_groups: int = 12
-) -> tuple[Ints, Floats, Ints]:
-    """Labels, scores and groups; scores are [n] for two classes, [n, K] for more."""
-    rng = np.random.default_rng(seed)
-    groups = np.concatenate([np.arange(n_groups), rng.integers(0, n_groups, 100)])
-    labels = rng.integers(0, n_classes, len(groups)) if mixed else groups % n_classes
-    scores = rng.normal(size=(len(groups), n_classes)) + np.eye(n_classes)[labels]
-    scores = np.round(scores) if ties else scores
-    return labels, scores[:, 1] if n_classes == 2 else scores, groups
-
-
-def reference_auroc(labels: Ints, scores: Floats) -> float:
-    if scores.ndim == 1:
-        return float(roc_auc_score(labels, scores))
-    return float(np.mean([roc_auc_score(labels == k, scores[:, k]) for k in range(scores.shape[1])]))
-
-
-def reference_balanced_accuracy(labels: Ints, scores: Floats) -> float:
-    decided = scores > 0 if scores.ndim == 1 else scores.argmax(axis=1)
-    return float(balanced_accuracy_score(labels, decided))
-
-
-@pytest.mark.parametrize("mixed", [False, True], ids=["pure", "mixed"])
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize(
-    ("statistic", "reference"),
-    [(auroc, reference_auroc), (balanced_accuracy, reference_balanced_accuracy)],
-)
-def test_leaving_out_agrees_with_scikit_learn_on_the_other_cells(
-    statistic: Statistic, reference: object, n_classes: int, ties: bool, mixed: bool
-) -> None:
-    for seed in range(5):
-        labels, scores, groups = random_case(seed, n_classes, mixed, ties)
-        value, without = statistic(labels, scores, groups)
-        expected_value, expected_without = recomputed(reference)(labels, scores, groups)  # type: ignore[arg-type]
-        assert value == pytest.approx(expected_value, abs=1e-12)
-        np.testing.assert_allclose(without, expected_without, atol=1e-12)
-
-
-def mean_gap(labels: Ints, scores: Floats) -> float:
-    """0.5 where both classes have the same mean score."""
-    return float((1 + scores[labels == 1].mean() - scores[labels == 0].mean()) / 2)
-
-
-def test_two_classes_give_the_interval_of_welch() -> None:
-    """Near 0.5 the logit is straight: then strata, quantile and degrees of freedom are those of Welch's t-test."""
-    rng = np.random.default_rng(0)
-    means = rng.normal(0, np.repeat([0.004, 0.016], [9, 4]))
-    groups = np.repeat(np.arange(13), 6)
-    labels = (groups >= 9).astype(np.int64)
-    interval = jackknife_interval(labels, means[groups], groups, recomputed(mean_gap))
-    welch = ttest_ind(means[9:], means[:9], equal_var=False).confidence_interval(0.95)
-    assert interval.low == pytest.approx((1 + welch.low) / 2, abs=2e-5)
-    assert interval.high == pytest.approx((1 + welch.high) / 2, abs=2e-5)
-    assert welch.high - welch.low > 0.02
-
-
-def test_groups_of_several_classes_give_the_interval_of_student() -> None:
+@pytest.mark.parametrize("method", ["jackknife", "bootstrap"])
+def test_intervals_hold_the_truth_as_often_as_they_say(method: str) -> None:
+    """A short form of benchmarks/bench_coverage.py; the bounds are 4 standard errors wide."""
     rng = np.random.default_rng(1)
-    means = 0.5 + rng.normal(0, 0.01, 8)
-    groups, labels = np.repeat(np.arange(8), 4), np.tile([0, 1], 16)
-    mean = recomputed(lambda _, scores: float(scores.mean()))
-    interval = jackknife_interval(labels, means[groups], groups, mean)
-    student = ttest_1samp(means, 0).confidence_interval(0.95)
-    assert interval.low == pytest.approx(student.low, abs=2e-5)
-    assert interval.high == pytest.approx(student.high, abs=2e-5)
-
-
-def test_the_interval_is_symmetric_on_the_logit_scale_and_grows_with_the_level() -> None:
-    labels, scores, groups = random_case(3, 2, mixed=False, ties=False)
-    value, _ = auroc(labels, scores, groups)
-    narrow, wide = (jackknife_interval(labels, scores, groups, auroc, level) for level in (0.8, 0.99))
-    assert narrow.low is not None
-    assert narrow.high is not None
-    assert logit(narrow.low) + logit(narrow.high) == pytest.approx(2 * logit(value))
-    assert wide.low is not None
-    assert wide.low < narrow.low < value < narrow.high
-
-
-@pytest.mark.parametrize("rename", [lambda g: g, lambda g: g * 7 + 3, lambda g: [f"S{99 - i}" for i in g]])
-def test_names_of_groups_do_not_matter(rename: object) -> None:
-    labels, scores, groups = random_case(4, 2, mixed=False, ties=False)
-    renamed = rename(groups)  # type: ignore[operator]
-    expected = jackknife_interval(labels, scores, groups, auroc)
-    assert jackknife_interval(labels, scores, renamed, auroc) == pytest.approx(expected)
-
-
-def clustered_scores(
-    rng: np.random.Generator, n_subjects: tuple[int, int], n_cells: int, icc: float, d_prime: float
-) -> tuple[Ints, Floats, Ints]:
-    """Normal scores of variance 1 around 0 (class 0) and d' (class 1); a share `icc` of it is the subject's."""
-    subjects = np.repeat(np.arange(sum(n_subjects)), n_cells)
-    labels = (subjects < n_subjects[1]).astype(np.int64)
-    own = rng.normal(0, np.sqrt(icc), sum(n_subjects))[subjects]
-    return labels, d_prime * labels + own + rng.normal(0, np.sqrt(1 - icc), len(subjects)), subjects
-
-
-def test_the_interval_holds_the_truth_and_that_of_single_cells_does_not() -> None:
-    rng = np.random.default_rng(5)
-    d_prime, n_drawn = 1.5, 300
-    truth = norm.cdf(d_prime / np.sqrt(2))
-    n_by_subject = n_by_cell = 0
+    truth = {"accuracy": norm.cdf(1), "sensitivity": norm.cdf(1), "auroc": norm.cdf(2 / np.sqrt(2))}
+    n_drawn = 200 if method == "jackknife" else 40
+    counts = dict.fromkeys(truth, 0)
     for _ in range(n_drawn):
-        labels, scores, subjects = clustered_scores(rng, (15, 25), 30, 0.3, d_prime)
-        low, high, _ = jackknife_interval(labels, scores, subjects, auroc)
-        assert low is not None
-        assert high is not None
-        n_by_subject += low <= truth <= high
-        low, high, _ = jackknife_interval(labels, scores, np.arange(len(labels)), auroc)
-        assert low is not None
-        assert high is not None
-        n_by_cell += low <= truth <= high
-    assert 0.90 <= n_by_subject / n_drawn <= 0.98
-    assert n_by_cell / n_drawn < 0.7
+        found = intervals(clustered(rng, (30, 20), 40, 2.0), method=method)  # type: ignore[arg-type]
+        for name, value in truth.items():
+            low, high, reason = found[name]
+            assert low is not None
+            assert high is not None
+            assert reason is None
+            counts[name] += low <= value <= high
+    slack = 4 * np.sqrt(0.05 * 0.95 / n_drawn)
+    for name, n_held in counts.items():
+        assert 0.94 - slack <= n_held / n_drawn, (name, n_held)
+    if method == "jackknife":
+        assert min(counts.values()) < n_drawn  # intervals that hold everything say nothing
 
 
-def test_balanced_accuracy_is_covered_too() -> None:
-    rng = np.random.default_rng(6)
-    d_prime, n_drawn = 1.5, 300
-    truth, n_covered = norm.cdf(d_prime / 2), 0
-    for _ in range(n_drawn):
-        labels, scores, subjects = clustered_scores(rng, (15, 25), 30, 0.3, d_prime)
-        low, high, _ = jackknife_interval(labels, scores - d_prime / 2, subjects, balanced_accuracy)
-        assert low is not None
-        assert high is not None
-        n_covered += low <= truth <= high
-    assert 0.90 <= n_covered / n_drawn <= 0.98
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("method", ["jackknife", "bootstrap"])
+def test_every_defined_value_has_bounds_around_it(seed: int, method: str) -> None:
+    outcomes = random_outcomes(seed)
+    values = metric_values(outcomes.truth, outcomes.probs, outcomes.positive)
+    for name, interval in intervals(outcomes, method=method).items():  # type: ignore[arg-type]
+        if np.isnan(values[name]):
+            assert interval[:2] == (None, None)
+            assert interval.reason is not None
+            continue
+        assert interval.low is not None
+        assert interval.high is not None
+        start, end = span_of(name, outcomes)
+        assert start <= interval.low <= interval.high <= end, name
+        if method == "jackknife":  # percentiles of ECE may lie wholly above it: noise adds to it
+            assert interval.low - 1e-9 <= values[name] <= interval.high + 1e-9, name
 
 
-PURE = np.repeat([0, 0, 1, 1], 3)
-FOUR_GROUPS = np.repeat([0, 1, 2, 3], 3)
-OVERLAPPING = np.array([0, 2, 1, 0, 1, 3, 1, 4, 5, 4, 2, 6], dtype=float)
+def test_a_perfect_classifier_has_wilsons_bounds_of_its_subjects() -> None:
+    groups = np.repeat(np.arange(20), 7)
+    truth = groups // 12
+    found = intervals(outcomes_of(truth, np.eye(2)[truth], groups, 0))
+    for name, n in {
+        "accuracy": 20,
+        "sensitivity": 12,
+        "specificity": 8,
+        "auroc": 8,
+        "auprc": 8,
+        "f1": 8,
+    }.items():
+        expected = binomtest(n, n).proportion_ci(0.95, method="wilson")
+        assert found[name].low == pytest.approx(expected.low)
+        assert found[name].high == 1
+        assert found[name].reason == f"the value is 1: Wilson's bounds of {n}.0 equal groups"
+    none_wrong = binomtest(0, 20).proportion_ci(0.95, method="wilson")
+    assert found["brier"][:2] == pytest.approx((0, none_wrong.high))
+    assert found["mcc"].low == pytest.approx(2 * binomtest(8, 8).proportion_ci(0.95, method="wilson").low - 1)
 
 
-@pytest.mark.parametrize(
-    ("scores", "groups", "reason"),
-    [
-        (PURE.astype(float), FOUR_GROUPS, "the value is 1,"),
-        (-PURE.astype(float), FOUR_GROUPS, "the value is 0,"),
-        (OVERLAPPING, np.repeat([0, 0, 1, 2], 3), "a single group"),
-        (np.repeat([0.0, 2.0, 1.0, 3.0], 3), FOUR_GROUPS, "without one of the groups"),
-        (np.zeros(12), FOUR_GROUPS, "no group changes"),
-    ],
-)
-def test_why_there_is_no_interval(scores: Floats, groups: Ints, reason: str) -> None:
-    interval = jackknife_interval(PURE, scores, groups, auroc)
-    assert interval[:2] == (None, None)
-    assert interval.reason is not None
-    assert reason in interval.reason
+def test_a_constant_classifier_has_wide_bounds_and_says_why() -> None:
+    groups = np.repeat(np.arange(20), 7)
+    found = intervals(outcomes_of(groups // 12, np.tile([0.7, 0.3], (140, 1)), groups, 0))
+    assert found["sensitivity"].reason is not None
+    assert found["sensitivity"].reason.startswith("the value is 1")
+    assert found["specificity"].low == 0
+    low, high, reason = found["auroc"]
+    assert (low, high) == pytest.approx(binomtest(4, 8).proportion_ci(0.95, method="wilson"))
+    assert reason == "no group changes the value: Wilson's bounds of 8.0 equal groups"
 
 
-def test_a_class_without_cells_has_no_interval() -> None:
-    interval = jackknife_interval(np.zeros(12, dtype=np.int64), OVERLAPPING, FOUR_GROUPS, auroc)
-    assert interval.reason is not None
-    assert "nan" in interval.reason
+def test_one_subject_of_a_class_leaves_the_other_class_its_interval() -> None:
+    rng = np.random.default_rng(3)
+    found = intervals(clustered(rng, (12, 1), 30, 1.5))
+    assert found["sensitivity"].reason is None
+    low, high, reason = found["specificity"]
+    assert reason is not None
+    assert "a class has a single group" in reason
+    assert low is not None
+    assert high is not None
+    assert high - low > 0.6  # one subject says next to nothing
+    assert found["auroc"].reason == reason
 
 
-def test_a_hundred_subjects_of_a_whole_data_set_take_no_time() -> None:
-    rng = np.random.default_rng(7)
-    labels, scores, subjects = clustered_scores(rng, (40, 60), 125, 0.3, 1.5)
-    started = time.process_time()
-    assert jackknife_interval(labels, expit(scores), subjects, auroc).reason is None
-    assert time.process_time() - started < 2
+def test_without_subjects_there_are_no_bounds() -> None:
+    outcomes = outcomes_of([0, 1], [[0.9, 0.1], [0.4, 0.6]], [0, 1], 0)
+    nameless = Outcomes(**(vars(outcomes) | {"groups": np.empty(0, dtype=np.int64), "group_names": ()}))
+    assert set(intervals(nameless).values()) == {(None, None, NO_GROUPS)}
+    assert set(intervals(nameless)) == set(METRICS)
+
+
+def test_unequal_groups_are_worth_fewer_equal_ones() -> None:
+    groups = np.repeat([0, 1, 2, 3], [90, 10, 50, 50])
+    outcomes = outcomes_of(groups // 2, np.full((200, 2), 0.5), groups, 0)
+    assert independent_groups("sensitivity", outcomes) == pytest.approx(100**2 / (90**2 + 10**2))
+    assert independent_groups("specificity", outcomes) == pytest.approx(2)
+    assert independent_groups("auroc", outcomes) == independent_groups("sensitivity", outcomes)
+    assert independent_groups("accuracy", outcomes) == pytest.approx(200**2 / (90**2 + 10**2 + 2 * 50**2))
+
+
+def test_higher_levels_are_wider() -> None:
+    outcomes = clustered(np.random.default_rng(4), (9, 9), 20, 1.5)
+    for method in ("jackknife", "bootstrap"):
+        narrow, wide = (intervals(outcomes, level, method)["auroc"] for level in (0.8, 0.99))  # type: ignore[arg-type]
+        assert wide.low < narrow.low < narrow.high < wide.high  # type: ignore[operator]
+
+
+def test_a_bootstrap_does_not_hide_that_a_class_has_one_group() -> None:
+    """Drawn again, the only group of a class is always the same: the interval would be of the other class alone."""
+    outcomes = clustered(np.random.default_rng(3), (10, 1), 40, 1.0)
+    by_bootstrap, by_jackknife = (intervals(outcomes, method=m) for m in ("bootstrap", "jackknife"))
+    for name in ("balanced_accuracy", "auroc", "accuracy"):
+        assert by_bootstrap[name] == by_jackknife[name]
+        assert "a single group" in str(by_bootstrap[name].reason)
+    assert by_bootstrap["sensitivity"].reason is None  # of the class with ten
+
+
+def test_cells_without_subjects_are_no_groups_of_their_own() -> None:
+    """A split without subjects groups a cell with its copies alone, which says nothing of new subjects."""
+    n = 40
+    cells = pd.DataFrame(
+        {
+            "cell_id": [f"{k}.bmp" for k in range(n)],
+            "subject": [None] * n,
+            "group": [f"cell {k}" for k in range(n)],
+            "part": "val",
+            "fold": None,
+            "label": ["ALL", "HEM"] * (n // 2),
+        }
+    )
+    logits = np.random.default_rng(0).normal(size=(n, 2))
+    table = predictions_table(cells, logits, ("ALL", "HEM"), "r")
+    outcomes = Outcomes.of(table, ("ALL", "HEM"), "ALL")
+    assert outcomes.n_groups == 0
+    assert {interval.reason for interval in intervals(outcomes).values()} == {NO_GROUPS}
+    table.loc[0, "subject"] = "17"  # some are named
+    assert Outcomes.of(table, ("ALL", "HEM"), "ALL").n_groups == 0
+
+
+def test_few_large_groups_leave_few_degrees_of_freedom() -> None:
+    """Equal groups have one less than their number (Satterthwaite); groups of one class alone, by hand."""
+    without, strata = np.array([0.4, 0.5, 0.7, 0.6]), np.zeros(4, dtype=np.int64)
+    variance, freedom = stratified_variance(without, strata, np.array([7, 7, 7, 7]))
+    assert (variance, freedom) == pytest.approx((3 * without.var(), 3))
+    _, fewer = stratified_variance(without, strata, np.array([90, 10, 10, 10]))
+    assert fewer == pytest.approx(max(120**2 / (90**2 + 300) - 1, 1))
+    both = stratified_variance(np.tile(without, 2), np.repeat([0, 1], 4), np.full(8, 7))
+    assert both == pytest.approx((2 * 3 * without.var(), 6))
