@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from leukemia_lab.errors import ConfigError
+from leukemia_lab.schema.evaluation import Evaluation
 from leukemia_lab.targets import target_faults
 from leukemia_lab.wording import nearest
 
@@ -42,6 +43,13 @@ SUPPLIED = {
     "augment.on_host": (),
     "optim.optimizer": ("params", "lr", "weight_decay"),
 }
+
+
+@cache
+def standard_evaluation() -> Evaluation:
+    """The choice `default` of the group `evaluation`: how numbers are made where nobody asked for another way."""
+    path = conf_dir() / "evaluation" / "default.yaml"
+    return Evaluation.model_validate(OmegaConf.to_container(OmegaConf.load(path)))
 
 
 @cache

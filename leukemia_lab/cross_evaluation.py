@@ -12,14 +12,15 @@ from leukemia_lab.cross_validation import mean_document
 from leukemia_lab.data.split_files import read_split
 from leukemia_lab.errors import RunError
 from leukemia_lab.evaluating import TEST
+from leukemia_lab.evaluation.document import part_metrics, part_sections, tables_by_part, tuned_sections
 from leukemia_lab.evaluation.folds import mean_metrics
-from leukemia_lab.evaluation.metrics import class_metrics, part_metrics, subject_metrics
 from leukemia_lab.evaluation.predictions import read_predictions, write_predictions
-from leukemia_lab.evaluation.tables import metrics_table
+from leukemia_lab.evaluation.result_lines import show_metrics
+from leukemia_lab.evaluation.tuning import CHOSEN_ON, Tuning, tune
 from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.runs import record
 from leukemia_lab.runs.record import RunFolder
-from leukemia_lab.schema import EvaluateSettings
+from leukemia_lab.schema import EvaluateSettings, Evaluation
 
 
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     with folder.held():
         evaluating.require_finished(folder)
         document = _evaluate(settings, folder)
-    RESULTS.print(metrics_table(document, ["val", TEST, "test_mean"]))
+    show_metrics(document, ["val", TEST, "test_mean"])
     RESULTS.print(f"test part of each fold opened {folder.record['test_looks']} time(s) by its run")
     RESULTS.print(f"run folder: {folder.path}", markup=False, soft_wrap=True)
     return document
@@ -56,7 +57,7 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
     tested = pooled(runs)
     write_predictions(tested, folder.path / record.PREDICTIONS)
     folder.update(test_time=settings.test_time, test_looks=max(run.record["test_looks"] for run in runs))
-    document = _document(folder, documents, tested)
+    document = _document(folder, runs, documents, tested, settings.evaluation)
     (folder.path / record.FIGURES).mkdir(exist_ok=True)
     evaluating.write_tested(folder, document, tested)
     return document
@@ -94,19 +95,36 @@ def pooled(runs: list[RunFolder]) -> pd.DataFrame:
     return table
 
 
-def _document(folder: RunFolder, documents: list[dict[str, Any]], tested: pd.DataFrame) -> dict[str, Any]:
+def _document(
+    folder: RunFolder,
+    runs: list[RunFolder],
+    documents: list[dict[str, Any]],
+    tested: pd.DataFrame,
+    evaluation: Evaluation,
+) -> dict[str, Any]:
     class_names, positive = folder.record["class_names"], folder.record["positive"]
     tests = [document[TEST] for document in documents]
     per_fold = [
         {"fold": k, TEST: {name: metric["value"] for name, metric in metrics.items()}}
         for k, metrics in enumerate(tests)
     ]
-    return mean_document(documents, evaluating.evaluated_stamps(folder)) | {
-        TEST: part_metrics(tested, class_names, positive),
-        "test_mean": mean_metrics(tests),
-        "per_fold": per_fold,
-        "per_class": {TEST: class_metrics(tested, class_names)},
-        "per_subject": {TEST: subject_metrics(tested, class_names, positive)},
-        "objective": folder.record["objective"],  # of training, whatever evaluating averages over
-        "test_time": folder.record["test_time"],
-    }
+    members = [_tuned(run, evaluation) for run in runs]
+    return (
+        mean_document(documents, evaluating.evaluated_stamps(folder))
+        | {
+            TEST: part_metrics(tested, class_names, positive, evaluation),
+            "test_mean": mean_metrics(tests),
+            "per_fold": per_fold,
+            "objective": folder.record["objective"],  # of training, whatever evaluating averages over
+            "test_time": folder.record["test_time"],
+        }
+        | part_sections({TEST: tested}, class_names, positive, evaluation)
+        | tuned_sections(members, class_names, positive, evaluation)
+    )
+
+
+def _tuned(run: RunFolder, evaluation: Evaluation) -> tuple[Tuning, dict[str, pd.DataFrame]]:
+    """What the run of a fold chose on its own validation cells, and its test cells."""
+    tables = tables_by_part(read_predictions(run.path / record.PREDICTIONS))
+    tuning = tune(tables[CHOSEN_ON], run.record["class_names"], run.record["positive"], evaluation)
+    return tuning, {TEST: tables[TEST]}

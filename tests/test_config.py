@@ -15,9 +15,11 @@ from leukemia_lab.initial_weights import pretrained_constants
 from leukemia_lab.preflight import build_faults
 from leukemia_lab.schema import (
     AuditSettings,
+    CompareSettings,
     DownloadSettings,
     EvaluateSettings,
     ExportSettings,
+    ReportSettings,
     SplitSettings,
     TrainSettings,
 )
@@ -154,7 +156,9 @@ def with_needed(choice: str) -> list[str]:
 
 
 def choices() -> list[str]:
+    """Every choice of every group of `train`."""
     files = [file.relative_to(conf_dir()) for file in conf_dir().glob("*/**/*.yaml")]
+    files = [file for file in files if file.parts[0] != "evaluation"]  # no group of train's
     return sorted(f"{file.parent.as_posix()}={file.stem}" for file in files)
 
 
@@ -183,13 +187,16 @@ def test_every_yaml_composes_binds_and_builds(choice: str) -> None:
         ("download", DownloadSettings),
         ("audit", AuditSettings),
         ("split", SplitSettings),
+        ("compare", CompareSettings),
+        ("report", ReportSettings),
     ],
 )
 def test_every_primary_config_composes(name: str, settings: type[BaseModel]) -> None:
     composer = Composer(name, settings, None)
-    config = composer.compose(["run=somewhere"] if name == "evaluate" else [])
+    needed = {"evaluate": ["run=somewhere"], "report": ["runs=somewhere"]}
+    config = composer.compose(needed.get(name, []))
     assert composer.settings_faults(config) == []
-    assert len(list(conf_dir().glob("*.yaml"))) == 6
+    assert len(list(conf_dir().glob("*.yaml"))) == 8
 
 
 @pytest.mark.parametrize("choice", [choice for choice in choices() if choice.startswith("model")])

@@ -19,8 +19,8 @@ def mean_metrics(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
     """The mean over folds of what `part_metrics` says of each, in the same form; two folds or more.
 
     Beside it stand `sd_over_folds` (sample standard deviation) and `folds` (their values). `n_cells` and
-    `n_groups` are sums: one that is in the part in two folds counts twice. A metric that is undefined in a
-    fold has no mean; the `reason` names the fold.
+    `n_groups` are sums: one that is in the part in two folds counts twice. There is no interval, and where the
+    metric is undefined in a fold no mean; `reason` says so.
     """
     means: dict[str, dict[str, Any]] = {}
     for name in METRICS:
@@ -36,6 +36,7 @@ def mean_metrics(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
             "sd_over_folds": None if undefined else stdev(values),
             "folds": values,
         }
+        means[name]["reason"] = "a mean over folds has no interval: sd_over_folds says how they differ"
         if undefined:
             means[name]["reason"] = f"fold {undefined[0]}: {metrics[undefined[0]]['reason']}"
     return means

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -21,6 +21,7 @@ WHAT_COLUMNS = ("model", "protocol")
 METRIC_COLUMNS = tuple(f"{metric}{suffix}" for metric in METRICS for suffix in BOUNDS.values())
 JOB_COLUMNS = ("run", "status", "overrides", "objective", "stamps", "error")
 NO_INTERVALS = "point estimates without intervals"
+WILSON_TYPE = "* Wilson's bounds, as the jackknife says nothing here; metrics.json says why"
 MEAN_OF_FOLDS = "mean ± SD over the folds"
 POOLED = (
     "test: the predictions of all folds pooled, each cell by the model that never saw it; AUROC and AUPRC then rank "
@@ -56,8 +57,10 @@ def metrics_table(document: dict[str, Any], parts: Sequence[str]) -> Table:
         for metric in METRICS
         if document[part][metric]["value"] is None
     ]
-    if all(document[part][metric]["low"] is None for part in parts for metric in METRICS):
-        notes.insert(0, NO_INTERVALS)
+    bounded = any(document[part][metric]["low"] is not None for part in parts for metric in METRICS)
+    notes.insert(0, _intervals_note(document) if bounded else NO_INTERVALS)
+    if any("note" in document[part][metric] for part in parts for metric in METRICS):
+        notes.append(WILSON_TYPE)
     notes += [MEAN_OF_FOLDS] if any(_n_folds(document[part]) is not None for part in parts) else []
     notes += [POOLED] if "per_fold" in document else []
     # As Text: Rich would take a stamp in brackets, or an error's text, for markup.
@@ -67,7 +70,7 @@ def metrics_table(document: dict[str, Any], parts: Sequence[str]) -> Table:
     for part in parts:
         table.add_column(_part_header(document, part), justify="right")
     for metric in METRICS:
-        table.add_row(metric, *(_estimate(document[part][metric]) for part in parts))
+        table.add_row(metric, *(estimate(document[part][metric]) for part in parts))
     return table
 
 
@@ -103,7 +106,7 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
     for row, overrides in zip(rows, given, strict=True):
         metrics = row["metrics"]
         about = [Text((overrides | {"status": row["status"]}).get(key, "")) for key in about_columns]
-        estimates = [_estimate(metrics[metric]) if metrics is not None else "" for metric in SWEEP_METRICS]
+        estimates = ["" if metrics is None else _two_lines(metrics[metric]) for metric in SWEEP_METRICS]
         own_stamps = [Text(_bracketed(row["stamps"]))] if stamps else []
         table.add_row(*about, *estimates, *own_stamps)
     return table
@@ -136,6 +139,15 @@ def _csv_row(row: SweepRow) -> dict[str, Any]:
     return {**about, **estimates, **joined}
 
 
+def _intervals_note(document: Mapping[str, Any]) -> str:
+    how = document.get("intervals")
+    return (
+        ""
+        if how is None
+        else f"({100 * how['level']:g} % interval over new subjects: {how['method']} of whole groups)"
+    )
+
+
 def _bracketed(stamps: Sequence[str]) -> str:
     return " ".join(f"[{stamp}]" for stamp in stamps)
 
@@ -154,11 +166,18 @@ def _n_folds(metrics: dict[str, dict[str, Any]]) -> int | None:
     return len(metrics["accuracy"]["folds"]) if "folds" in metrics["accuracy"] else None
 
 
-def _estimate(metric: dict[str, Any]) -> str:
-    interval = "" if metric["low"] is None else f" ({metric['low']:.3f}–{metric['high']:.3f})"
+def estimate(metric: Mapping[str, Any]) -> str:
+    """`0.9000 (0.800–0.950)`; bounds that a note is on have a star."""
+    star = "*" if "note" in metric else ""
+    interval = "" if metric["low"] is None else f" ({metric['low']:.3f}–{metric['high']:.3f}){star}"
     spread = "" if metric.get("sd_over_folds") is None else f" ± {metric['sd_over_folds']:.4f}"
-    return _number(metric["value"]) + spread + interval
+    return number(metric["value"]) + spread + interval
 
 
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"
+def _two_lines(metric: dict[str, Any]) -> str:
+    return estimate(metric).replace(" (", "\n(")
+
+
+def number(value: float | None) -> str:
+    """Four digits; `n/a` where there is no value."""
+    return "n/a" if value is None else f"{value:.4f}".replace("-0.0000", "0.0000")

@@ -20,7 +20,8 @@ from leukemia_lab.schema.data import (
     SubjectKfold,
     SyntheticData,
 )
-from leukemia_lab.schema.fields import Count, Fraction, GivenPath, Node, Seed
+from leukemia_lab.schema.evaluation import Evaluation
+from leukemia_lab.schema.fields import Count, Fraction, GivenPath, Metric, Node, Paths, Seed, Share
 from leukemia_lab.schema.model import (
     ClassicalModel,
     FeaturesNode,
@@ -39,8 +40,10 @@ __all__ = [
     "ClassicalModel",
     "CnmcData",
     "CombinedData",
+    "CompareSettings",
     "DownloadSettings",
     "EvaluateSettings",
+    "Evaluation",
     "ExportSettings",
     "FeaturesNode",
     "FolderData",
@@ -53,6 +56,7 @@ __all__ = [
     "OfficialFolds",
     "Pipeline",
     "PixelFeatures",
+    "ReportSettings",
     "SplitSettings",
     "SubjectKfold",
     "SyntheticData",
@@ -124,12 +128,36 @@ class EvaluateSettings(Node):
     test_time: Literal["none", "dihedral"]
     accelerator: Literal["auto", "cpu", "cuda"]
     batch_size: Count
+    evaluation: Evaluation
+
+
+class CompareSettings(Node):
+    """conf/compare.yaml."""
+
+    a: GivenPath | None
+    b: GivenPath | None
+    runs: Paths
+    ensemble: Paths
+    part: Literal["auto", "val", "test"]
+    metric: Metric
+    level: Share
+    output: GivenPath | None
 
 
 class AuditSettings(Node):
     """conf/audit.yaml."""
 
     data: Data
+    output: GivenPath | None
+
+
+class ReportSettings(Node):
+    """conf/report.yaml."""
+
+    runs: Paths
+    ensemble: Paths
+    metric: Metric
+    part: Literal["auto", "val", "test"]
     output: GivenPath | None
 
 

@@ -11,7 +11,12 @@ from rich.table import Table
 
 from leukemia_lab.errors import RunError
 from leukemia_lab.evaluation.metrics import METRICS
-from leukemia_lab.evaluation.tables import SweepRow, metrics_table, sweep_table, write_sweep_csv
+from leukemia_lab.evaluation.tables import (
+    SweepRow,
+    metrics_table,
+    sweep_table,
+    write_sweep_csv,
+)
 
 
 def rendered(table: Table, width: int = 160) -> str:
