@@ -1,0 +1,44 @@
+"""The benchmarks of intervals and of paired tests still run, and say what they should of very few replications."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def rows_of(name: str, *arguments: str) -> list[list[str]]:
+    """The cells of every row of the tables that a benchmark prints, but for heads and rules."""
+    command = [sys.executable, str(BENCHMARKS / name), *arguments, "--processes", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"`python benchmarks/{name} {' '.join(arguments)}`")
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in done.stdout.splitlines()]
+    return [row for row in rows if any("%" in cell for cell in row)]
+
+
+def percent(cell: str) -> float:
+    found = re.search(r"([\d.]+)%", cell)
+    assert found is not None, cell
+    return float(found[1])
+
+
+def test_intervals_by_subject_hold_the_truth_more_often_than_those_by_cell() -> None:
+    rows = rows_of("bench_coverage.py", "--replications", "20", "--bootstrap", "1")
+    assert [row[2] for row in rows] == ["accuracy", "sensitivity", "auroc"] * 6
+    assert {(row[1], row[3]) for row in rows if row[2] == "auroc"} == {("2", "0.921"), ("3", "0.983")}
+    for row in rows:
+        assert percent(row[4]) >= 75 > percent(row[6]), row
+        assert percent(row[5]) in (0, 100)
+
+
+def test_the_paired_test_rejects_equal_models_less_often_than_tests_by_cell() -> None:
+    rows = rows_of("bench_comparison.py", "--replications", "12", "--power", "12", "--seeds", "3")
+    equal, power, seeds = rows[:15], rows[15:19], rows[19:]
+    assert len(seeds) == 4
+    assert sum(percent(row[3]) for row in equal) < 20 * 15 < sum(percent(row[4]) for row in equal)
+    assert percent(power[0][1].split(":")[1]) < percent(power[-1][1].split(":")[1])
+    assert all(percent(cell) >= 100 / 3 for row in seeds for cell in row[1:])
