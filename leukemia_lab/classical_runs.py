@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leukemia_lab.cells import Cells
+from leukemia_lab.dashboards import embedded
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.classical import ClassicalFit, Part, fit_classical, predict_logits
@@ -40,6 +41,7 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
     return Trained(
         logits={part: predict_logits(fitted, given.features) for part, given in parts.items()},
         best_epoch=0,
+        embedded=embedded(data, parts["val"].features),
         record={
             "best_checkpoint": f"{CHECKPOINTS}/{MODEL}",
             "features": extractor.description,
@@ -51,6 +53,8 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
             "calibration": fitted.calibration,
             "images_per_second": round(len(parts["train"].labels) / seconds, 3),
         },
+        data=data,
+        net=None,
     )
 
 

@@ -29,18 +29,20 @@ class Fold:
     cells: Cells
 
 
-def train(settings: TrainSettings, parent: Path, given: Path | None) -> tuple[Path, float | None]:
+def train(
+    settings: TrainSettings, parent: Path, given: Path | None, overrides: Sequence[str] | None = None
+) -> tuple[Path, float | None]:
     """Train what `settings` stand for, finish it, or return it: its folder and its objective.
 
     A cross-validation has its folder as a run has, `given` or `<parent>/<model>-<identity>`; in it the runs
     of its folds are `fold_0`, `fold_1`, …, and its objective is the mean of theirs. All splits are made before
-    the first fold is trained.
+    the first fold is trained. `overrides`, what was typed to get the settings, stand in its record.
 
     Raises:
         LeukemiaLabError: as `training.train` does; a fold's error names the fold.
     """
     if not is_of_folds(settings.protocol):
-        return training.train(settings, parent, given)
+        return training.train(settings, parent, given, overrides)
     settings = resolve_auto(settings)
     known = read_cells(settings)
     folds = [Fold(f"fold_{k}", fold, cells) for k, (fold, cells) in enumerate(draw_folds(known, settings))]
@@ -49,7 +51,7 @@ def train(settings: TrainSettings, parent: Path, given: Path | None) -> tuple[Pa
     path = training.default_folder(parent, settings, identity) if given is None else given
 
     def work(folder: RunFolder) -> None:
-        _start_record(settings, folds, identities, folder)
+        _start_record(settings, folds, identities, folder, overrides)
         with training.recorded(folder):
             _train(settings, folds, folder)
 
@@ -65,7 +67,11 @@ def show(path: Path) -> None:
 
 
 def _start_record(
-    settings: TrainSettings, folds: Sequence[Fold], identities: Sequence[str], folder: RunFolder
+    settings: TrainSettings,
+    folds: Sequence[Fold],
+    identities: Sequence[str],
+    folder: RunFolder,
+    overrides: Sequence[str] | None,
 ) -> None:
     stamps = dict.fromkeys(stamp for fold in folds for stamp in fold.cells.stamps)
     looks = folder.record["test_looks_by_split"]
@@ -73,6 +79,7 @@ def _start_record(
         settings,
         replace(folds[0].cells, stamps=tuple(stamps)),
         folder,
+        overrides,
         kind=record.CROSS_VALIDATION,
         protocol=settings.protocol.model_dump(mode="json"),
         folds=[
@@ -97,11 +104,11 @@ def _train(settings: TrainSettings, folds: Sequence[Fold], folder: RunFolder) ->
             raise type(error)(f"{where}: {error}") from error
     documents = [RunFolder.existing(folder.path / fold.name).metrics() for fold in folds]
     document = mean_document(documents, folder.record["stamps"])
-    logger = tensorboard.run_logger(folder.path)
-    tensorboard.log_text(logger, "run/stamps", "\n".join(folder.record["stamps"]))
-    config = tensorboard.flat(settings.model_dump(mode="json"))
-    tensorboard.log_final(logger, config, tensorboard.final_values(document))
-    logger.finalize("success")
+    stamps = folder.record["stamps"]
+    config = record.flat(settings.model_dump(mode="json"))
+    with tensorboard.logging_to(folder.path) as logger:
+        tensorboard.log_about(logger, config, stamps)
+        tensorboard.log_final(logger, config, tensorboard.final_values(document), stamps)
     folder.write_metrics(document)
     folder.update(status="finished", finished=record.now(), objective=document["objective"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,28 @@ import yaml
 
 from leukemia_lab.cells import Cells, KnownCells, read_cells
 from leukemia_lab.classical_runs import classical_predictor
+from leukemia_lab.dashboards import log_part
+from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.data.leaks import refuse_leaks
 from leukemia_lab.data.split_files import read_split
 from leukemia_lab.data.splits import Split, check_split
 from leukemia_lab.device import resolve_device
 from leukemia_lab.errors import ConfigError, RunError
 from leukemia_lab.estimators.checkpoints import OBJECTIVE
-from leukemia_lab.evaluation.figures import confusion_figure
-from leukemia_lab.evaluation.metrics import confusion, metrics_document
+from leukemia_lab.estimators.fit import load_model
+from leukemia_lab.estimators.neural import CellClassifier
+from leukemia_lab.evaluation.document import metrics_document
+from leukemia_lab.evaluation.metrics import positive_index
 from leukemia_lab.evaluation.predictions import predictions_table, read_predictions, write_predictions
-from leukemia_lab.evaluation.tables import metrics_table
+from leukemia_lab.evaluation.result_lines import show_metrics
 from leukemia_lab.experiment import SEEN_PARTS, data_module
+from leukemia_lab.explaining import explain
 from leukemia_lab.identity import run_identity
 from leukemia_lab.net_runs import net_predictor
 from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import RunFolder
-from leukemia_lab.schema import ClassicalModel, CombinedData, EvaluateSettings, TrainSettings
+from leukemia_lab.schema import ClassicalModel, CombinedData, EvaluateSettings, Evaluation, TrainSettings
 
 TEST, TEST_SEEN, AVERAGED = "test", "TEST SEEN", "DIHEDRAL AVERAGING"
 
@@ -42,7 +47,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     """
     folder = RunFolder.existing(settings.run)
     document = evaluate_run(settings, folder, None)
-    RESULTS.print(metrics_table(document, ["val", TEST]))
+    show_metrics(document, ["val", TEST])
     RESULTS.print(f"test part opened {folder.record['test_looks']} time(s) by this run")
     RESULTS.print(f"run folder: {folder.path}", markup=False, soft_wrap=True)
     return document
@@ -70,6 +75,7 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder, known: KnownCells |
         raise ConfigError(
             f"test_time={settings.test_time}: {trained.model.name} is no neural net; leave test_time out"
         )
+    _require_positive(settings, folder)
     cells = trained_cells(trained, folder, read_cells(trained) if known is None else known)
     if not (cells.split.table["part"] == TEST).any():
         raise RunError(f"{folder.path}: its split has no test part")
@@ -77,10 +83,12 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder, known: KnownCells |
     device = resolve_device(settings.accelerator, "accelerator")
     data = data_module(trained, cells, device, settings.batch_size)
     logits_of: Callable[[str], npt.NDArray[Any]]
+    net = None
     if isinstance(trained.model, ClassicalModel):
         logits_of = classical_predictor(trained, cells, folder, data)
     else:
-        logits_of = net_predictor(trained, folder, data, settings.test_time)
+        net = load_model(folder.path / folder.record["best_checkpoint"])
+        logits_of = net_predictor(trained, net, data, settings.test_time)
     folder.count_test_look()  # before anything of it is seen, after all that can be refused
     class_names = tuple(folder.record["class_names"])
     parts = _parts(settings, folder)
@@ -90,7 +98,29 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder, known: KnownCells |
         predicted = predictions_table(rows, logits_of(part), class_names, run_id=folder.record["identity"])
         write_predictions(predicted, folder.path / record.PREDICTIONS)
     folder.update(test_time=settings.test_time)
-    return _write_results(folder, class_names)
+    document = _write_results(folder, class_names, settings.evaluation)
+    _explain(folder, [part for part in parts if part != "train"], data, net)
+    return document
+
+
+def _require_positive(settings: EvaluateSettings, folder: RunFolder) -> None:
+    """A sensitivity can only be asked for where there is a positive class."""
+    asked, class_names = settings.evaluation.min_sensitivity, folder.record["class_names"]
+    if asked is not None and positive_index(class_names, folder.record["positive"]) is None:
+        raise ConfigError(
+            f"evaluation.min_sensitivity={asked:g}: of the classes {', '.join(class_names)} of {folder.path} none is "
+            "the positive one; leave it out"
+        )
+
+
+def _explain(
+    folder: RunFolder, parts: Sequence[str], data: CellDataModule, net: CellClassifier | None
+) -> None:
+    """Show the errors of these parts, with the stamps that the results have now."""
+    predictions = read_predictions(folder.path / record.PREDICTIONS)
+    with tensorboard.logging_to(folder.path) as logger:
+        for part in parts:
+            explain(folder, part, predictions, data, net, logger, 0)
 
 
 def _parts(settings: EvaluateSettings, folder: RunFolder) -> tuple[str, ...]:
@@ -167,10 +197,11 @@ def trained_cells(trained: TrainSettings, folder: RunFolder, known: KnownCells) 
     return Cells(index, split, training_stamps(folder))
 
 
-def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str, Any]:
+def _write_results(folder: RunFolder, class_names: tuple[str, ...], evaluation: Evaluation) -> dict[str, Any]:
     predictions = read_predictions(folder.path / record.PREDICTIONS)
     stamps = evaluated_stamps(folder)
-    document = metrics_document(predictions, class_names, folder.record["positive"], stamps, OBJECTIVE)
+    positive = folder.record["positive"]
+    document = metrics_document(predictions, class_names, positive, stamps, OBJECTIVE, evaluation)
     document["objective"] = folder.record["objective"]  # of training, whatever evaluating averages over
     document["test_time"] = folder.record["test_time"]
     write_tested(folder, document, predictions[predictions["part"] == TEST])
@@ -180,14 +211,13 @@ def _write_results(folder: RunFolder, class_names: tuple[str, ...]) -> dict[str,
 def write_tested(folder: RunFolder, document: dict[str, Any], tested: pd.DataFrame) -> None:
     """Write `document` as metrics.json, its stamps to the record, figure and dashboard of the `tested` predictions."""
     class_names, stamps = folder.record["class_names"], document["stamps"]
-    matrix = confusion(tested, class_names)
-    figure = confusion_figure(matrix, class_names, "test" + "".join(f" [{stamp}]" for stamp in stamps))
-    figure.savefig(folder.path / record.FIGURES / "confusion_test.png")
-    logger = tensorboard.run_logger(folder.path)
-    tensorboard.log_figure(logger, "confusion/test", figure, 0)
+    looks = folder.record["test_looks"]  # the step: each look has its own curves
     config = yaml.safe_load((folder.path / record.CONFIG).read_text(encoding="utf-8"))
-    tensorboard.log_final(logger, tensorboard.flat(config), tensorboard.final_values(document))
-    logger.finalize("success")
+    values = tensorboard.final_values(document)
+    with tensorboard.logging_to(folder.path) as logger:
+        log_part(logger, folder.path, TEST, tested, class_names, folder.record["positive"], stamps, looks)
+        tensorboard.log_stamps(logger, stamps, looks)
+        tensorboard.log_final(logger, record.flat(config), values, stamps)
     folder.write_metrics(document)
     folder.update(stamps=stamps)
 

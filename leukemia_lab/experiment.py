@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from leukemia_lab.cells import Cells
+from leukemia_lab.dashboards import Embedded
 from leukemia_lab.data.cache import cache_folder, decoded_images
 from leukemia_lab.data.datamodule import CellDataModule, fits_on_device
 from leukemia_lab.data.index import CellIndex
@@ -17,7 +18,7 @@ from leukemia_lab.data.protocols import PARTS
 from leukemia_lab.device import resolve_device, resolve_precision
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.estimators.classifiers import accelerated
-from leukemia_lab.estimators.neural import input_pipeline
+from leukemia_lab.estimators.neural import CellClassifier, input_pipeline
 from leukemia_lab.initial_weights import RGB_MODES, pretrained_constants
 from leukemia_lab.ops.pipeline import channel_statistics
 from leukemia_lab.schema import (
@@ -35,11 +36,17 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of training: logits [n, K] of the training and validation parts, and fields of the run's record."""
+    """What came of training: logits [n, K] of the training and validation parts, and fields of the run's record.
+
+    `net` is the best net, None where the model is none; `embedded` are validation cells with features.
+    """
 
     logits: dict[str, npt.NDArray[Any]]
     best_epoch: int
     record: dict[str, Any]
+    data: CellDataModule
+    net: CellClassifier | None
+    embedded: Embedded | None
 
 
 def resolve_auto(settings: TrainSettings) -> TrainSettings:

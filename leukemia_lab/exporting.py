@@ -26,7 +26,7 @@ from leukemia_lab.features.table import FeatureSource, write_features
 from leukemia_lab.hashing import content_hash
 from leukemia_lab.preflight import build_faults
 from leukemia_lab.progress import CONSOLE, RESULTS
-from leukemia_lab.runs.record import RunFolder
+from leukemia_lab.runs.record import RunFolder, made_folder
 from leukemia_lab.schema import ExportSettings, ManifestData, NetModel, TrainSettings
 
 FILE, FOLDER = "features.parquet", Path("features")
@@ -125,10 +125,7 @@ def _free(path: Path, settings: ExportSettings) -> Path:
         raise RunError(f"{path} is there already: give another output=…, or force=true to write over it")
     if path.is_dir():
         raise RunError(f"output={path} is a folder: name a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"output={path}: its folder cannot be made: {error}") from error
+    made_folder(path.parent, "output")
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning
@@ -13,16 +13,20 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from leukemia_lab.cells import Cells
+from leukemia_lab.dashboards import Embedded, embedded
 from leukemia_lab.data.datamodule import CellBatch, CellDataModule
 from leukemia_lab.estimators.checkpoints import BEST
 from leukemia_lab.estimators.fit import fit, load_model, predict
+from leukemia_lab.estimators.history import TrainingHistory
 from leukemia_lab.estimators.losses import balanced_class_weights
 from leukemia_lab.estimators.neural import CellClassifier, Output
+from leukemia_lab.estimators.validation_curves import ValidationCurves
 from leukemia_lab.evaluation.figures import cell_grid_figure
 from leukemia_lab.experiment import SEEN_PARTS, Trained, normalisation, training_data
 from leukemia_lab.initial_weights import initial_weights
 from leukemia_lab.progress import CONSOLE
 from leukemia_lab.runs import record, tensorboard
+from leukemia_lab.runs.projector import MAX_CELLS
 from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import NetModel, TrainSettings
 from leukemia_lab.schema.fields import Target
@@ -35,7 +39,8 @@ def train_net(settings: TrainSettings, cells: Cells, folder: RunFolder, logger: 
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     data = training_data(settings, cells)
     model = _model(settings, cells, data, folder)
-    _log_pictures(logger, model, data, folder)
+    _log_pictures(logger, model, data, folder, cells.stamps)
+    tensorboard.log_layout(logger)
     _announce(settings, cells, model)
     if data.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(data.device)
@@ -50,11 +55,13 @@ def train_net(settings: TrainSettings, cells: Cells, folder: RunFolder, logger: 
         precision=settings.trainer.precision,
         deterministic=settings.trainer.deterministic,
         gradient_clip_norm=settings.optim.gradient_clip_norm,
+        callbacks=[TrainingHistory(folder.path / record.HISTORY), ValidationCurves(cells.stamps)],
     )
     best = load_model(fitted.best_checkpoint)
     return Trained(
         logits={part: _predict(settings, best, data, part, "logits") for part in SEEN_PARTS},
         best_epoch=fitted.best_epoch,
+        embedded=_embedded(settings, best, data),
         record={
             "best_checkpoint": f"{record.CHECKPOINTS}/{BEST}",
             "best_epoch": fitted.best_epoch,
@@ -62,6 +69,8 @@ def train_net(settings: TrainSettings, cells: Cells, folder: RunFolder, logger: 
             "images_per_second": fitted.images_per_second,
             "peak_device_memory_bytes": _peak_memory(data),
         },
+        data=data,
+        net=best,
     )
 
 
@@ -71,16 +80,26 @@ def _peak_memory(data: CellDataModule) -> int | None:
 
 
 def net_predictor(
-    settings: TrainSettings, folder: RunFolder, data: CellDataModule, test_time: str
+    settings: TrainSettings, model: CellClassifier, data: CellDataModule, test_time: str
 ) -> Callable[[str], npt.NDArray[np.float32]]:
-    """A function from a part to its logits float32 [n, K] by the best weights of a finished run."""
-    model = load_model(folder.path / folder.record["best_checkpoint"])
+    """A function from a part to its logits float32 [n, K] by the net of a finished run."""
     output: Output = "dihedral" if test_time == "dihedral" else "logits"
     return lambda part: _predict(settings, model, data, part, output)
 
 
+def _embedded(settings: TrainSettings, model: CellClassifier, data: CellDataModule) -> Embedded | None:
+    if not hasattr(model.evaluated_net, "forward_features"):
+        return None  # a user's net that has none
+    return embedded(data, _predict(settings, model, data, "val", "features", limit=MAX_CELLS))
+
+
 def _predict(
-    settings: TrainSettings, model: CellClassifier, data: CellDataModule, part: str, output: Output
+    settings: TrainSettings,
+    model: CellClassifier,
+    data: CellDataModule,
+    part: str,
+    output: Output,
+    limit: int | None = None,
 ) -> npt.NDArray[np.float32]:
     return predict(
         model,
@@ -89,6 +108,7 @@ def _predict(
         output=output,
         precision=settings.trainer.precision,
         deterministic=settings.trainer.deterministic,
+        limit=limit,
     )
 
 
@@ -158,12 +178,17 @@ def _announce(settings: TrainSettings, cells: Cells, model: CellClassifier) -> N
 
 
 def _log_pictures(
-    logger: TensorBoardLogger, model: CellClassifier, data: CellDataModule, folder: RunFolder
+    logger: TensorBoardLogger,
+    model: CellClassifier,
+    data: CellDataModule,
+    folder: RunFolder,
+    stamps: Sequence[str],
 ) -> None:
     """Show what the net will see: the same cells raw, filtered, augmented."""
     pictures, labels = _pictures(model, data)
     captions = [model.hparams["class_names"][label] for label in labels]
     figure = cell_grid_figure(pictures, captions)
+    figure.suptitle(tensorboard.figure_title("training cells", stamps))
     figure.savefig(folder.path / record.FIGURES / "cells.png")
     tensorboard.log_figure(logger, "cells/raw_filtered_augmented", figure, 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from leukemia_lab.cells import Cells, prepare_cells
 from leukemia_lab.classical_runs import train_classical
+from leukemia_lab.config import standard_evaluation
+from leukemia_lab.dashboards import log_part, log_projector
 from leukemia_lab.data.split_files import write_split
 from leukemia_lab.device import device_name, resolve_device
 from leukemia_lab.errors import InterruptedRunError
 from leukemia_lab.estimators.checkpoints import OBJECTIVE
-from leukemia_lab.evaluation.figures import confusion_figure
-from leukemia_lab.evaluation.metrics import confusion, metrics_document
+from leukemia_lab.evaluation.document import metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, write_predictions
-from leukemia_lab.evaluation.tables import metrics_table
+from leukemia_lab.evaluation.result_lines import show_metrics
 from leukemia_lab.experiment import SEEN_PARTS, Trained, resolve_auto
+from leukemia_lab.explaining import explain
 from leukemia_lab.hashing import content_hash
 from leukemia_lab.identity import identity_settings, run_identity
 from leukemia_lab.initial_weights import weights_hash
@@ -34,25 +36,34 @@ from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import ClassicalModel, TrainSettings
 
 
-def train(settings: TrainSettings, parent: Path, given: Path | None) -> tuple[Path, float | None]:
+def train(
+    settings: TrainSettings, parent: Path, given: Path | None, overrides: Sequence[str] | None = None
+) -> tuple[Path, float | None]:
     """Train a run, finish an interrupted one, or return a finished one: its folder and its objective (val AUROC).
 
-    The folder is `given`, or `<parent>/<model>-<identity>`.
+    The folder is `given`, or `<parent>/<model>-<identity>`. `overrides`, what was typed to get the settings, stand in
+    the record.
 
     Raises:
         LeukemiaLabError: bad data, a split that cannot be made, a folder that is another run's, an interruption.
     """
     settings = resolve_auto(settings)
-    return train_split(settings, prepare_cells(settings), parent, given)
+    return train_split(settings, prepare_cells(settings), parent, given, overrides)
 
 
 def train_split(
-    settings: TrainSettings, cells: Cells, parent: Path, given: Path | None
+    settings: TrainSettings,
+    cells: Cells,
+    parent: Path,
+    given: Path | None,
+    overrides: Sequence[str] | None = None,
 ) -> tuple[Path, float | None]:
     """`train` on cells that are split already, with settings in which every `auto` is resolved."""
     identity = split_identity(settings, cells)
     path = default_folder(parent, settings, identity) if given is None else given
-    return finished(path, identity, settings, lambda folder: _train_recorded(settings, cells, folder))
+    return finished(
+        path, identity, settings, lambda folder: _train_recorded(settings, cells, folder, overrides)
+    )
 
 
 def finished(
@@ -84,13 +95,15 @@ def default_folder(parent: Path, settings: TrainSettings, identity: str) -> Path
 
 def show(folder: Path) -> None:
     """Print the training and validation metrics of a finished run, and where it is."""
-    RESULTS.print(metrics_table(RunFolder.existing(folder).metrics(), SEEN_PARTS))
+    show_metrics(RunFolder.existing(folder).metrics(), SEEN_PARTS)
     RESULTS.print(f"run folder: {folder}", markup=False, soft_wrap=True)
 
 
-def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
+def _train_recorded(
+    settings: TrainSettings, cells: Cells, folder: RunFolder, overrides: Sequence[str] | None
+) -> None:
     folder.set_split(cells.split.hash)
-    start_record(settings, cells, folder, protocol=cells.split.protocol)
+    start_record(settings, cells, folder, overrides, protocol=cells.split.protocol)
     write_split(cells.split, folder.path / record.SPLIT)
     with recorded(folder):
         _train(settings, cells, folder)
@@ -117,7 +130,9 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         folder.update(seconds=round(folder.record.get("seconds", 0.0) + time.monotonic() - started, 3))
 
 
-def start_record(settings: TrainSettings, cells: Cells, folder: RunFolder, **fields: Any) -> None:
+def start_record(
+    settings: TrainSettings, cells: Cells, folder: RunFolder, overrides: Sequence[str] | None, **fields: Any
+) -> None:
     """Write config.yaml and what is known before a run begins of settings, data, software, hardware; `fields` too."""
     device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
     folder.update(
@@ -130,6 +145,7 @@ def start_record(settings: TrainSettings, cells: Cells, folder: RunFolder, **fie
         positive=cells.index.positive,
         stamps=list(cells.stamps),
         model=settings.model.name,
+        overrides=None if overrides is None else list(overrides),
         weights_hash=weights_hash(settings.model),
         versions=record.versions(),
         commit=record.commit(),
@@ -142,16 +158,17 @@ def start_record(settings: TrainSettings, cells: Cells, folder: RunFolder, **fie
 
 def _train(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
     (folder.path / record.FIGURES).mkdir(exist_ok=True)
-    logger = tensorboard.run_logger(folder.path)
-    tensorboard.log_text(logger, "run/config", (folder.path / record.CONFIG).read_text(encoding="utf-8"))
-    tensorboard.log_text(logger, "run/stamps", "\n".join(cells.stamps))
-    if isinstance(settings.model, ClassicalModel):
-        trained = train_classical(settings, cells, folder)
-    else:
-        trained = train_net(settings, cells, folder, logger)
-    predictions = _predictions(cells, trained, run_id=folder.record["identity"])
-    write_predictions(predictions, folder.path / record.PREDICTIONS)
-    _finish(settings, cells, folder, logger, predictions, trained)
+    with tensorboard.logging_to(folder.path) as logger:
+        tensorboard.log_about(logger, record.flat(settings.model_dump(mode="json")), cells.stamps)
+        if isinstance(settings.model, ClassicalModel):
+            trained = train_classical(settings, cells, folder)
+        else:
+            trained = train_net(settings, cells, folder, logger)
+        predictions = _predictions(cells, trained, run_id=folder.record["identity"])
+        write_predictions(predictions, folder.path / record.PREDICTIONS)
+        document = _show(settings, cells, folder, logger, predictions, trained)
+    folder.write_metrics(document)
+    folder.update(status="finished", finished=record.now(), objective=document["objective"], **trained.record)
 
 
 def _predictions(cells: Cells, trained: Trained, run_id: str) -> pd.DataFrame:
@@ -164,27 +181,25 @@ def _predictions(cells: Cells, trained: Trained, run_id: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _finish(
+def _show(
     settings: TrainSettings,
     cells: Cells,
     folder: RunFolder,
     logger: TensorBoardLogger,
     predictions: pd.DataFrame,
     trained: Trained,
-) -> None:
-    """Write metrics, figures and dashboards, and close the record."""
+) -> dict[str, Any]:
+    """Write figures and dashboards; returns the content of metrics.json."""
     class_names, positive = cells.index.class_names, cells.index.positive
-    document = metrics_document(predictions, class_names, positive, cells.stamps, OBJECTIVE)
-    matrix = confusion(predictions[predictions["part"] == "val"], class_names)
-    figure = confusion_figure(matrix, class_names, _title("validation", cells.stamps))
-    figure.savefig(folder.path / record.FIGURES / "confusion_val.png")
-    tensorboard.log_figure(logger, "confusion/val", figure, trained.best_epoch)
-    config = tensorboard.flat(settings.model_dump(mode="json"))
-    tensorboard.log_final(logger, config, tensorboard.final_values(document))
-    logger.finalize("success")
-    folder.write_metrics(document)
-    folder.update(status="finished", finished=record.now(), objective=document["objective"], **trained.record)
-
-
-def _title(part: str, stamps: tuple[str, ...]) -> str:
-    return part + "".join(f" [{stamp}]" for stamp in stamps)
+    document = metrics_document(
+        predictions, class_names, positive, cells.stamps, OBJECTIVE, standard_evaluation()
+    )
+    val = predictions[predictions["part"] == "val"]
+    step = trained.best_epoch
+    log_part(logger, folder.path, "val", val, class_names, positive, cells.stamps, step)
+    if trained.embedded is not None:
+        log_projector(logger, trained.embedded, val, class_names, cells.stamps)
+    explain(folder, "val", predictions, trained.data, trained.net, logger, step)
+    config = record.flat(settings.model_dump(mode="json"))
+    tensorboard.log_final(logger, config, tensorboard.final_values(document), cells.stamps)
+    return document

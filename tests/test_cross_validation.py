@@ -25,6 +25,8 @@ from leukemia_lab.evaluation.predictions import read_predictions
 from leukemia_lab.runs import record
 from leukemia_lab.schema import TrainSettings
 
+pytestmark = pytest.mark.xdist_group("cross_validation")  # one process, so that its runs are made once
+
 KNN = (*MORE_DATA, "model=knn", "model.features.size=8", "model.classifier.grid.n_neighbors=[5]")
 FOLDS = (*KNN, "protocol=subject_kfold", "protocol.fold=all")
 N_FOLDS = 5
@@ -325,12 +327,13 @@ def test_a_net_on_the_official_folds(tmp_path: Path) -> None:
 
 def test_the_dashboard_has_one_row_for_the_whole(evaluated: Path) -> None:
     found: dict[str, list[float]] = {}
+    pictures: set[str] = set()
     for file in (evaluated / "tensorboard").glob("events*"):
         events = EventAccumulator(str(file)).Reload()
         for tag in events.Tags()["scalars"]:
             found.setdefault(tag, []).extend(event.value for event in events.Scalars(tag))
-        if "hp/test/auroc" in events.Tags()["scalars"]:
-            assert "confusion/test" in events.Tags()["images"]
+        pictures.update(events.Tags()["images"])
+    assert "confusion/test" in pictures
     document = metrics_of(evaluated)
     assert found["hp/test/auroc"] == [pytest.approx(document["test"]["auroc"]["value"], abs=1e-6)]
     assert found["hp/val/auroc"][-1] == pytest.approx(document["objective"], abs=1e-6)

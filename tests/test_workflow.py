@@ -299,3 +299,18 @@ def test_a_stopped_run_says_so_and_the_same_command_finishes_it(
     assert "resumes" in printed
     assert record_of(elsewhere / "stopped")["status"] == "interrupted"
     assert torch.load(last, weights_only=True)["epoch"] >= 0
+
+
+def test_a_least_sensitivity_without_a_positive_class_is_refused_before_the_look(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = record_of(run)
+    (run / "record.json").write_text(json.dumps(about | {"positive": None}))
+    assert evaluate.main([f"run={run}", "evaluation.min_sensitivity=0.95"]) == BAD_INPUT
+    assert "none is the positive one" in capsys.readouterr().err
+    assert record_of(run)["test_looks"] == about["test_looks"]
+
+
+def test_a_folder_of_runs_is_no_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main([f"run={run.parent}"]) == BAD_INPUT
+    assert f"is a folder of 1 runs: give one of them, run={run}" in capsys.readouterr().err

@@ -190,7 +190,9 @@ class CellDataModule(LightningDataModule):
 
     def loader(self, part: str, *, limit: int | None = None) -> DataLoader[CellBatch]:
         """Batches of `part`, or of `limit` evenly spaced cells of it, each cell once and as it is, in order."""
-        return self._loader(self.cells, EpochBatches(_spread(self.rows[part], limit), self.batch_size, None))
+        return self._loader(
+            self.cells, EpochBatches(evenly_spaced(self.rows[part], limit), self.batch_size, None)
+        )
 
     def train_dataloader(self) -> DataLoader[CellBatch]:
         """The training part, shuffled, oversampled and augmented on the host anew each epoch."""
@@ -222,7 +224,8 @@ class CellDataModule(LightningDataModule):
         )
 
 
-def _spread(rows: Tensor, limit: int | None) -> Tensor:
+def evenly_spaced(rows: Tensor, limit: int | None) -> Tensor:
+    """`rows`, or `limit` of them from the first to the last where there are more."""
     if limit is None or len(rows) <= limit:
         return rows
     return rows[torch.linspace(0, len(rows) - 1, limit, device=rows.device).long()]

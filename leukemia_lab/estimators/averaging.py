@@ -23,3 +23,29 @@ def move_average(average: nn.Module, net: nn.Module, decay: float, step: int) ->
             ours.copy_(theirs)
     averages, currents = ([pair[side] for pair in pairs] for side in (0, 1))
     torch._foreach_lerp_(averages, currents, share)
+
+
+class FiniteMean:
+    """The mean of numbers that stay on their device until `pop`: reading each would wait for the device.
+
+    Numbers that are not finite (16-mixed leaves out steps whose gradients overflow) do not count.
+    """
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None
+        self._count: Tensor | None = None
+
+    def add(self, value: Tensor) -> None:
+        """Add a scalar tensor."""
+        finite = torch.isfinite(value)
+        number = torch.where(finite, value, torch.zeros_like(value)).float()
+        self._sum = number if self._sum is None else self._sum + number
+        self._count = finite.float() if self._count is None else self._count + finite
+
+    def pop(self) -> float:
+        """The mean since the last `pop`; NaN without a finite number."""
+        if self._sum is None or self._count is None:
+            return float("nan")
+        mean = self._sum / self._count
+        self._sum = self._count = None
+        return float(mean)

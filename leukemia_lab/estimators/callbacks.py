@@ -33,6 +33,11 @@ class TrainingProgress(Callback):
         """Training images a second over all epochs, validation left out; None before the first."""
         return self.images / self.seconds if self.seconds > 0 else None
 
+    @property
+    def epoch_images_per_second(self) -> float | None:
+        """Training images a second in the epoch that was finished last; None before the first."""
+        return self._epoch_images / self._epoch_seconds if self._epoch_seconds > 0 else None
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and the bar where there is a terminal."""
         self._run_started, self._first_epoch = time.monotonic(), trainer.current_epoch

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics import classification as tm
 
+from leukemia_lab.evaluation.metrics import expected_calibration_error
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 _UNCHECKED: dict[str, Any] = {"validate_args": False}  # checking values would wait for the device
 
 
@@ -20,6 +27,7 @@ class EpochMetrics(nn.Module):
     def __init__(self, n_classes: int, positive: int | None) -> None:
         super().__init__()
         self.positive = positive
+        self._seen: list[tuple[Tensor, Tensor]] = []
         k, unchecked = n_classes, _UNCHECKED
         self.of_all = MetricCollection(
             {
@@ -51,6 +59,7 @@ class EpochMetrics(nn.Module):
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Add a batch: probabilities float [B, K], labels int64 [B]."""
+        self._seen.append((probabilities, labels))
         self.of_all.update(probabilities, labels)
         if self.positive is None:
             self.of_classes.update(probabilities, labels)
@@ -59,9 +68,24 @@ class EpochMetrics(nn.Module):
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics of all batches since the last reset."""
-        return {**self.of_all.compute(), **self.of_classes.compute()}
+        return {**self.of_all.compute(), **self.of_classes.compute(), **self._calibration()}
+
+    def seen(self) -> tuple[Floats, Ints]:
+        """Probabilities [n, K] and labels [n] of all batches since the last reset, of which there must be one."""
+        probabilities = torch.cat([batch for batch, _ in self._seen]).double().cpu().numpy()
+        return probabilities, torch.cat([labels for _, labels in self._seen]).cpu().numpy()
+
+    def _calibration(self) -> dict[str, Tensor]:
+        """`ece` and `brier` as leukemia_lab.evaluation.metrics defines them."""
+        probabilities, labels = self.seen()
+        correct = probabilities.argmax(axis=1) == labels
+        squares = (probabilities - np.eye(probabilities.shape[1])[labels]) ** 2
+        brier = squares.sum(axis=1) if self.positive is None else squares[:, self.positive]
+        ece = expected_calibration_error(correct, probabilities.max(axis=1))
+        return {"ece": torch.tensor(ece), "brier": torch.tensor(brier.mean())}
 
     def reset(self) -> None:
         """Forget all batches."""
+        self._seen.clear()
         self.of_all.reset()
         self.of_classes.reset()

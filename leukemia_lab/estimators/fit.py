@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,12 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from leukemia_lab.data.datamodule import CellDataModule
+from leukemia_lab.data.datamodule import CellDataModule, evenly_spaced
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.callbacks import TrainingProgress
 from leukemia_lab.estimators.checkpoints import BEST, LAST, checkpointing, early_stopping
 from leukemia_lab.estimators.interruption import StopRequest, interruptible
+from leukemia_lab.estimators.meters import FetchClock, Meters
 from leukemia_lab.estimators.neural import CellClassifier, Output
 
 
@@ -47,23 +48,27 @@ def fit(
     precision: str,
     deterministic: bool,
     gradient_clip_norm: float | None,
+    callbacks: Sequence[Callback] = (),
 ) -> FitResult:
     """Fit `model` on the training part, going on from `last.ckpt` where `checkpoints` holds one.
+
+    `callbacks` are more of Lightning's, which run before the checkpoints are written.
 
     Raises:
         InterruptedRunError: Ctrl-C, or the system asked the process to end.
         TrainingError: the loss is no number any more.
     """
-    progress, request = TrainingProgress(), StopRequest()
-    callbacks: list[Callback] = [request, progress, *checkpointing(checkpoints, monitor)]
+    progress, request, clock = TrainingProgress(), StopRequest(), FetchClock()
+    watching: list[Callback] = [request, progress, Meters(progress, clock), *callbacks]
     if patience is not None:
-        callbacks.insert(0, early_stopping(patience, monitor))
+        watching.insert(0, early_stopping(patience, monitor))
     trainer = _trainer(
         data,
         precision,
         deterministic,
         logger=logger,
-        callbacks=callbacks,
+        callbacks=[*watching, *checkpointing(checkpoints, monitor)],
+        profiler=clock,
         max_epochs=max_epochs,
         gradient_clip_val=gradient_clip_norm,
         num_sanity_val_steps=0,
@@ -100,17 +105,23 @@ def predict(
     output: Output,
     precision: str,
     deterministic: bool,
+    limit: int | None = None,
 ) -> npt.NDArray[np.float32]:
-    """`output` float32 [n, K] or [n, D] of the cells of `part`, in the order of the data module's rows, unaugmented."""
+    """`output` float32 [n, K] or [n, D] of the cells of `part`, in the order of the data module's rows, unaugmented.
+
+    With `limit`, of that many cells of the part, evenly spaced (`CellDataModule.loader`), where it has more.
+    """
     request = StopRequest()
     if precision == "16-mixed" and data.device.type == "cpu":  # Lightning would take bfloat16 and not say so
         precision = "32-true"
     trainer = _trainer(data, precision, deterministic, logger=False, callbacks=[request])
     model.output = output
     with _quiet(), _exact_float32(precision), interruptible(request):
-        batches: Any = trainer.predict(model, dataloaders=data.loader(part), return_predictions=True)
+        batches: Any = trainer.predict(
+            model, dataloaders=data.loader(part, limit=limit), return_predictions=True
+        )
     rows = torch.cat([cells.cpu() for cells, _ in batches])
-    if not torch.equal(rows, data.rows[part].cpu()):
+    if not torch.equal(rows, evenly_spaced(data.rows[part], limit).cpu()):
         raise RunError(f"predictions of part {part} do not cover each cell once and in order")
     values: npt.NDArray[np.float32] = torch.cat([values.cpu() for _, values in batches]).numpy()
     return values

@@ -14,12 +14,14 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from leukemia_lab.data.datamodule import CellBatch
 from leukemia_lab.errors import TrainingError
-from leukemia_lab.estimators.averaging import move_average
-from leukemia_lab.estimators.epoch_metrics import EpochMetrics
+from leukemia_lab.estimators.averaging import FiniteMean, move_average
+from leukemia_lab.estimators.epoch_metrics import EpochMetrics, Floats, Ints
 from leukemia_lab.estimators.losses import classification_loss
 from leukemia_lab.estimators.stages import parameter_groups
 from leukemia_lab.nets.stages import eval_frozen, frozen_stages, set_frozen
@@ -79,6 +81,7 @@ class CellClassifier(LightningModule):
         )
         self._loss_sum: dict[str, Tensor] = {}
         self._n_cells: dict[str, int] = {}
+        self._gradient_norm = FiniteMean()
 
     @property
     def evaluated_net(self) -> nn.Module:
@@ -148,8 +151,10 @@ class CellClassifier(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss and the learning rate; stop where the loss is no number."""
         loss = self._mean_loss("train")
+        self._log_epoch_as_step()
         self.log("train/loss", loss)
         self.log("optim/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log("optim/gradient_norm", self._gradient_norm.pop())
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the training loss is {loss} in epoch {self.current_epoch}: lower optim.lr (now {self.optim['lr']}), "
@@ -165,9 +170,25 @@ class CellClassifier(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics as `val/<metric>`."""
         metrics = self._metrics("val")
+        self._log_epoch_as_step()
         self.log("val/loss", self._mean_loss("val"))
         self.log_dict({f"val/{name}": value for name, value in metrics.compute().items()})
         metrics.reset()
+
+    def validation_outputs(self) -> tuple[Floats, Ints]:
+        """Probabilities [n, K] and class indices [n] of the validation batches of this epoch, until it has ended."""
+        return self._metrics("val").seen()
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *limits: Any, **named_limits: Any) -> None:
+        """Note the norm of the gradients before Lightning clips them."""
+        gradients = [
+            weight.grad
+            for group in optimizer.param_groups
+            for weight in group["params"]
+            if weight.grad is not None
+        ]
+        self._gradient_norm.add(get_total_norm(gradients))
+        super().configure_gradient_clipping(optimizer, *limits, **named_limits)
 
     def predict_step(self, batch: CellBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Rows int64 [B], and what `output` names: logits float32 [B, K], the same averaged, or features [B, D].
@@ -228,6 +249,10 @@ class CellClassifier(LightningModule):
         # summed on the device: reading it each step would wait for the device
         self._loss_sum[part] = self._loss_sum.get(part, torch.zeros_like(loss)) + loss * n_cells
         self._n_cells[part] = self._n_cells.get(part, 0) + n_cells
+
+    def _log_epoch_as_step(self) -> None:
+        # the horizontal axis of the dashboards, the same for every batch size
+        self.log("step", float(self.current_epoch))
 
     def _mean_loss(self, part: str) -> float:
         return float(self._loss_sum.pop(part)) / self._n_cells.pop(part)

@@ -26,7 +26,9 @@ from leukemia_lab.errors import RunError
 FORMAT_VERSION = 1
 RECORD, METRICS, CONFIG = "record.json", "metrics.json", "config.yaml"
 PREDICTIONS, SPLIT = "predictions.parquet", "split.parquet"
+HISTORY = "history.csv"  # one row an epoch, of neural nets
 CHECKPOINTS, FIGURES, TENSORBOARD = "checkpoints", "figures", "tensorboard"
+EXPLAINED, EXPLAINED_CELLS = "explained", "cells.json"
 CROSS_VALIDATION = "cross_validation"  # the `kind` of a folder that holds a run for each fold
 LIBRARIES = (
     "torch",
@@ -52,6 +54,17 @@ def write_atomically(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def made_folder(folder: Path, key: str) -> Path:
+    """`folder`, made where it is not there; RunError naming the `key` that gave it where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{key}={folder} cannot be made: {error}; give a folder that can be written"
+        ) from error
+    return folder
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file of a run folder; RunError says which one is missing or damaged."""
     try:
@@ -67,6 +80,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return found
+
+
 class RunFolder:
     """One run's folder; `record` is the content of its record.json."""
 
@@ -80,6 +102,11 @@ class RunFolder:
         if not path.is_dir():
             raise RunError(
                 f"run={path}: no such folder; give a run's folder, e.g. run=runs/simple_cnn-0123456789ab"
+            )
+        inside = sorted(path.glob(f"*/{RECORD}"))
+        if inside and not (path / RECORD).exists():
+            raise RunError(
+                f"run={path} is a folder of {len(inside)} runs: give one of them, run={inside[0].parent}"
             )
         return cls(path, read_json(path / RECORD))
 

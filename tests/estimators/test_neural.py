@@ -8,13 +8,14 @@ import pytest
 import torch
 from small_models import NET, a_model, fitted, some_data
 
+from leukemia_lab.config import standard_evaluation
 from leukemia_lab.data.datamodule import fits_on_device
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.checkpoints import BEST
 from leukemia_lab.estimators.epoch_metrics import EpochMetrics
 from leukemia_lab.estimators.fit import load_model, predict
 from leukemia_lab.estimators.neural import learning_rate_factor
-from leukemia_lab.evaluation.metrics import part_metrics
+from leukemia_lab.evaluation.document import part_metrics
 from leukemia_lab.evaluation.predictions import predictions_table
 
 
@@ -29,7 +30,9 @@ def test_epoch_metrics_equal_the_final_ones(tmp_path: Path) -> None:
     labels = [("ALL", "HEM")[label] for label in data.cells.labels[data.rows["val"]]]
     cells = pd.DataFrame({"cell_id": [str(row) for row in range(len(labels))], "label": labels})
     cells = cells.assign(subject=None, group=cells["cell_id"], part="val", fold=pd.NA)
-    final = part_metrics(predictions_table(cells, logits, ("ALL", "HEM"), "r"), ("ALL", "HEM"), "ALL")
+    final = part_metrics(
+        predictions_table(cells, logits, ("ALL", "HEM"), "r"), ("ALL", "HEM"), "ALL", standard_evaluation()
+    )
     running = EpochMetrics(2, positive=0)
     running.update(torch.from_numpy(logits).softmax(1), data.cells.labels[data.rows["val"]])
     for name, value in running.compute().items():
