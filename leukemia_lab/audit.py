@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leukemia_lab.command import Command, JobResult, Place, run_command
 from leukemia_lab.errors import UnexpectedDataError
+from leukemia_lab.runs.record import made_folder
 from leukemia_lab.schema import AuditSettings
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def job(settings: AuditSettings, place: Place) -> JobResult:
     import json
 
     from leukemia_lab.auditing.contents import audit_document, n_unusable
-    from leukemia_lab.auditing.formats import counted
     from leukemia_lab.auditing.page import render_page
     from leukemia_lab.auditing.summary import summary
+    from leukemia_lab.pages.formats import counted
     from leukemia_lab.progress import RESULTS
     from leukemia_lab.runs.record import write_atomically
 
@@ -96,18 +97,10 @@ def _about(settings: AuditSettings, found: Findings) -> dict[str, Any]:
 
 
 def _folder(settings: AuditSettings, index: CellIndex) -> Path:
-    from leukemia_lab.errors import RunError
-
     folder = settings.output
     if folder is None:
         folder = AUDITS / f"{settings.data.name}-{index.fingerprint[:12]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"output={folder} cannot be made: {error}; give a folder that can be written"
-        ) from error
-    return folder
+    return made_folder(folder, "output")
 
 
 def _picture(index: CellIndex, cell_id: str) -> Any:

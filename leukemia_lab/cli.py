@@ -9,6 +9,8 @@ import sys
 COMMANDS = {
     "train": "fit a model, or with -m a sweep of models; ends with validation results",
     "evaluate": "open the locked test part of a finished run",
+    "compare": "which run is better, and is that more than chance? by subject, two runs or many",
+    "report": "leaderboard, comparisons and every run's results in one page",
     "audit": "can this data be trusted? inventory, faults, duplicates, twins, confounds",
     "split": "draw a split, show its balance, write it to be shared and loaded back",
     "download": "fetch C-NMC 2019 and compare it with what was published",

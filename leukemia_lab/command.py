@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args, get_args_parser
+from hydra._internal.utils import get_args
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -29,8 +29,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
 from leukemia_lab.config import Composer, checked, conf_dir, faults_error
-from leukemia_lab.errors import ConfigError, InterruptedRunError, LeukemiaLabError, RunError
+from leukemia_lab.errors import ConfigError, InterruptedRunError, LeukemiaLabError
+from leukemia_lab.overrides import all_swept, options_first, single_overrides
 from leukemia_lab.progress import CONSOLE
+from leukemia_lab.runs.record import made_folder
 from leukemia_lab.sweeps import record_job, report_sweep
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -40,11 +42,16 @@ DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
 
 @dataclass(frozen=True)
 class Place:
-    """Where a job puts its run folder: exactly at `folder`, or under `parent` by the run's own name."""
+    """Where a job puts its run folder: exactly at `folder`, or under `parent` by the run's own name.
+
+    `overrides` are the words of the command line that this job's config comes from, one value each; None where
+    no command line was given.
+    """
 
     parent: Path
     folder: Path | None
     in_sweep: bool
+    overrides: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ def run_command(command: Command[Any], argv: Sequence[str]) -> int:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network at import
     try:
         with terminable():
-            return _run(command, _options_first(argv))
+            return _run(command, options_first(argv))
     except KeyboardInterrupt:
         return report_error(InterruptedRunError("Interrupted. The same command resumes."))
     except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough
@@ -96,12 +103,6 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _options_first(argv: Sequence[str]) -> list[str]:
-    """Hydra's options before the overrides: its parser does not take `a=1 -m b=2`."""
-    overrides = get_args_parser().parse_intermixed_args(list(argv)).overrides
-    return [*(word for word in argv if word not in overrides), *overrides]
 
 
 def report_error(error: Exception) -> int:
@@ -147,16 +148,16 @@ def _run(command: Command[Any], argv: list[str]) -> int:
     return _single(command, argv)
 
 
+def _job_words(config_dir: str | None) -> tuple[str, ...]:
+    """What to type for the job that Hydra runs now: its overrides, and the user's own folder of configs."""
+    own_configs = () if config_dir is None else (f"--config-dir={config_dir}",)
+    return (*own_configs, *HydraConfig.get().overrides.task)
+
+
 def _make_folder(config: DictConfig, multirun: bool) -> None:
     """Make the folder that the user gave, before Hydra does and fails in its own words."""
-    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
-    folder = Path(config.hydra.sweep.dir if multirun else config.hydra.run.dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{key}={folder} cannot be made: {error}; give a folder that can be written"
-        ) from error
+    node, key = (config.hydra.sweep, "hydra.sweep.dir") if multirun else (config.hydra.run, "hydra.run.dir")
+    made_folder(Path(node.dir), key)
 
 
 def _job_configs(composer: Composer, overrides: Sequence[str], multirun: bool) -> list[DictConfig]:
@@ -169,28 +170,13 @@ def _job_configs(composer: Composer, overrides: Sequence[str], multirun: bool) -
             raise ConfigError(f"{names}: several values make a sweep: add -m, or give one value")
         return [composer.compose(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        singles = _single_overrides(overrides)
+        singles = single_overrides(overrides)
         faults = composer.override_faults(singles)
         usable = [text for text in singles if not composer.override_faults([text])]
         # the faults of the single overrides say enough where what is left cannot be composed either
         with contextlib.suppress(HydraException, OmegaConfBaseException):
             faults += composer.settings_faults(composer.compose(usable))
         raise faults_error(faults if faults else [str(error).strip()]) from error
-
-
-def _single_overrides(overrides: Sequence[str]) -> list[str]:
-    """Each value of each swept override as an override of its own."""
-    singles: list[str] = []
-    for text in overrides:
-        try:
-            parsed = OverridesParser.create().parse_override(text)
-            swept = parsed.is_discrete_sweep() if parsed.is_sweep_override() else False
-            singles += (
-                [job[0] for job in BasicSweeper.split_arguments([parsed], None)[0]] if swept else [text]
-            )
-        except HydraException:
-            singles.append(text)
-    return singles
 
 
 def _enter_hydra(command: Command[Any], argv: Sequence[str], task: Callable[[DictConfig], Any]) -> int:
@@ -212,7 +198,8 @@ def _single(command: Command[Any], argv: Sequence[str]) -> int:
 
     def task(config: DictConfig) -> None:
         given = Path(HydraConfig.get().run.dir)
-        place = Place(RUNS_DIR, None if given == Path() else given, in_sweep=False)
+        words = _job_words(get_args(argv).config_dir)
+        place = Place(RUNS_DIR, None if given == Path() else given, in_sweep=False, overrides=words)
         try:
             command.job(checked(command.settings, config), place)
             statuses.append(DONE)
@@ -223,37 +210,6 @@ def _single(command: Command[Any], argv: Sequence[str]) -> int:
 
     left = _enter_hydra(command, argv, task)
     return statuses[0] if statuses else left
-
-
-def _all_swept(argv: Sequence[str]) -> list[str]:
-    """Each fixed override of a key in a group as a sweep over its one value.
-
-    Before the jobs, Hydra composes a config of the fixed overrides alone, in which a key of a swept group's choice
-    (`model=knn,rf model.classifier.cv_folds=2`) would not exist. Fixed groups stay, for keys that stay.
-    """
-    overrides = get_args(argv).overrides
-    return [_as_sweep(word) if word in overrides else word for word in argv]
-
-
-def _as_sweep(text: str) -> str:
-    override = OverridesParser.create().parse_override(text)
-    is_free = not (override.is_delete() or override.is_hydra_override() or override.is_sweep_override())
-    in_group = any(mark in override.key_or_group for mark in "./")
-    if not (is_free and in_group) or override.value() is None:  # Hydra sweeps over no null
-        return text
-    key, _, value = text.partition("=")
-    swept = f"{key}=choice({value})"
-    return swept if _sweeps_to(override.value(), swept) else text
-
-
-def _sweeps_to(value: Any, text: str) -> bool:
-    """Whether Hydra's one job of a sweep has this value: of a text in quotes it drops the quotes."""
-    parser = OverridesParser.create()
-    try:
-        jobs = BasicSweeper.split_arguments([parser.parse_override(text)], None)[0]
-        return bool(parser.parse_override(jobs[0][0]).value() == value)
-    except HydraException:
-        return False
 
 
 def _sweep(command: Command[Any], argv: list[str], jobs: list[Any], folder: Path) -> int:
@@ -268,10 +224,11 @@ def _sweep(command: Command[Any], argv: list[str], jobs: list[Any], folder: Path
 
     def task(config: DictConfig) -> float | None:
         job_overrides = list(HydraConfig.get().overrides.task)
+        place = Place(folder, None, in_sweep=True, overrides=_job_words(get_args(argv).config_dir))
         CONSOLE.print(f"\nrun {len(job_files) + 1} of {n_jobs}: {' '.join(job_overrides)}", markup=False)
         result, failure = None, None
         try:
-            result = command.job(checked(command.settings, config), Place(folder, None, in_sweep=True))
+            result = command.job(checked(command.settings, config), place)
         except InterruptedRunError as error:
             raise KeyboardInterrupt from error
         except Exception as error:
@@ -289,6 +246,6 @@ def _sweep(command: Command[Any], argv: list[str], jobs: list[Any], folder: Path
         )
         return None if result is None else result.objective
 
-    status = _enter_hydra(command, _all_swept(argv), task)
+    status = _enter_hydra(command, all_swept(argv), task)
     all_done = report_sweep(folder, job_files)
     return status if status != DONE else (DONE if all_done else SOME_FAILED)

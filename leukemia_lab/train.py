@@ -19,7 +19,7 @@ def job(settings: TrainSettings, place: Place) -> JobResult:
         train,
     )  # imports torch, which --help and bad input need not wait for
 
-    folder, objective = train(settings, place.parent, place.folder)
+    folder, objective = train(settings, place.parent, place.folder, place.overrides)
     if not place.in_sweep:  # a sweep ends with one table
         show(folder)
     return JobResult(folder, objective)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # nets this small lose time to threads, most of all on a busy machine
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SHARED_DATA = "LEUKEMIA_LAB_SHARED_DATA"
 
 
@@ -59,3 +66,16 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, cache_of_its_own: Pat
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     assert train.main([*TINY, f"hydra.run.dir={folder}"]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium of the system, driven by playwright; the test is skipped where one of the two is missing."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next((found for name in BROWSERS if (found := shutil.which(name)) is not None), None)
+    if chromium is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

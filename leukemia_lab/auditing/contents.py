@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from leukemia_lab.auditing.confounds import confounds, measured_only
-from leukemia_lab.auditing.formats import counted
 from leukemia_lab.auditing.inspection import crossings, inventory, suspicions
 from leukemia_lab.data.cnmc_expected import EXPECTED_CELLS, EXPECTED_SUBJECTS
 from leukemia_lab.data.index import CellIndex, Fault, Scan
 from leukemia_lab.data.layouts import NO_ROW, Ignored
 from leukemia_lab.data.manifests import OTHER_BYTES, ManifestCheck
 from leukemia_lab.data.twins import BY_CHANCE, PAIR_COLUMNS, Evidence, Twins
+from leukemia_lab.pages.formats import counted
 from leukemia_lab.wording import natural
 
 FORMAT_VERSION = 1

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from leukemia_lab.auditing.formats import ABSENT
+from leukemia_lab.pages.formats import ABSENT
 
 # Worst first: a copy across these borders of the data makes results too good, or a label wrong.
 BORDERS = ("part", "class", "fold", "subject", "source")

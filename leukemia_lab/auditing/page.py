@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 from PIL import Image
 
-from leukemia_lab.auditing import formats
 from leukemia_lab.auditing.document import checked, completed
 from leukemia_lab.auditing.overview import (
     BORDERS,
@@ -28,6 +26,7 @@ from leukemia_lab.auditing.overview import (
     worst_first,
 )
 from leukemia_lab.auditing.verdict import CHANCE_AUROC, CHECKS, verdict
+from leukemia_lab.pages.environment import page_environment
 
 Picture = Callable[[str], npt.NDArray[np.uint8] | None]
 
@@ -107,18 +106,8 @@ def render_page(document: Mapping[str, Any], picture: Picture) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("leukemia_lab", "auditing"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown_text,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("breakable", "whole", "decimal", "estimate", "p_value", "expected", "words"):
-        environment.filters[name] = getattr(formats, name)
+    environment = page_environment("auditing")
     environment.filters["kind_name"] = kind_name
-    environment.globals["counted"] = formats.counted
     return environment
 
 
@@ -142,12 +131,6 @@ def _remarks(confounds: Mapping[str, Any]) -> dict[str, list[str]]:
         table: ["remark"] if any(row["reason"] is not None for row in own) else []
         for table, own in rows.items()
     }
-
-
-def _shown_text(value: Any) -> Any:
-    if value is None:
-        return formats.ABSENT
-    return formats.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _data_uri(picture: Picture, cell_id: str | None) -> str | None:

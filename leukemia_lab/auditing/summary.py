@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from leukemia_lab.auditing.document import completed
-from leukemia_lab.auditing.formats import (
+from leukemia_lab.auditing.overview import BORDERS, both_names, copy_counts, faults_by_kind
+from leukemia_lab.auditing.verdict import Finding, verdict
+from leukemia_lab.pages.formats import (
     ABSENT,
     counted,
     decimal,
@@ -22,8 +24,6 @@ from leukemia_lab.auditing.formats import (
     whole,
     words,
 )
-from leukemia_lab.auditing.overview import BORDERS, both_names, copy_counts, faults_by_kind
-from leukemia_lab.auditing.verdict import Finding, verdict
 
 MAX_ROWS = 15
 LEVEL_NAMES = {"act": "to do", "know": "to know", "fine": "fine"}

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from leukemia_lab.auditing.document import checked, completed
-from leukemia_lab.auditing.formats import counted, decimal, estimate, whole, words
 from leukemia_lab.auditing.overview import (
     both_names,
     copy_counts,
@@ -15,6 +14,7 @@ from leukemia_lab.auditing.overview import (
     n_crossing,
     why_unmeasured,
 )
+from leukemia_lab.pages.formats import counted, decimal, estimate, whole, words
 
 Level = Literal["act", "know", "fine"]
 Document = Mapping[str, Any]

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,77 +10,12 @@ import pytest
 from audit_sample import pair, picture, places, sample, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from page_checks import Outline, addresses, barriers, contrast
 
-import leukemia_lab.auditing.page
+import leukemia_lab.pages
 from leukemia_lab.auditing.page import MAX_PAIRS, PICTURE_PX, render_page
 
-VOID = {"meta", "link", "img", "br", "wbr", "line", "circle"}
 HOSTILE = "<script>alert(\"1\")</script> & 'x' \u202e \udcff.bmp"
-
-
-class Outline(HTMLParser):
-    """Tags with their attributes in order, the text, and what is wrong with the nesting."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.faults: list[str] = []
-        self.pieces: list[str] = []
-        self.feed(html)
-        self.close()
-        self.faults += [f"<{tag}> never closed" for tag in self.open]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.faults.append(f"</{tag}> closes nothing")
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.pieces.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.pieces))
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def barriers(html: str) -> list[str]:
-    """What a screen reader or a validator would stumble over."""
-    outline = Outline(html)
-    ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
-    named = [
-        attributes[key] for _, attributes in outline.tags for key in ("aria-labelledby",) if key in attributes
-    ]
-    anchors = [str(a["href"])[1:] for a in outline.all("a")]
-    levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch(r"h[1-6]", tag)]
-    faults = list(outline.faults)
-    faults += [f"id {name} is there twice" for name in set(ids) if ids.count(name) > 1]
-    faults += [f"nothing has the id {name}" for name in (*named, *anchors) if name not in ids]
-    faults += ["a picture without alt" for img in outline.all("img") if not img.get("alt")]
-    faults += ["a header cell without scope" for th in outline.all("th") if "scope" not in th]
-    faults += ["a table without caption"] * (len(outline.all("table")) - len(outline.all("caption")))
-    faults += [f"h{b} after h{a}" for a, b in pairwise(levels) if b > a + 1]
-    faults += [] if levels.count(1) == 1 and levels[0] == 1 else ["not one h1 at the top"]
-    return faults
-
-
-def addresses(html: str) -> list[str]:
-    """All that a browser could fetch: attributes that name a resource, and url() or @import in styles."""
-    attributes = [a for _, given in Outline(html).tags for a in given.items()]
-    resources = ("src", "href", "srcset", "data", "action", "poster", "xlink:href")
-    found = [str(value) for key, value in attributes if key in resources]
-    return [at for at in (*found, *re.findall(r"url\(|@import", html)) if not at.startswith(("#", "data:"))]
 
 
 def no_picture(cell_id: str) -> None:
@@ -257,25 +190,13 @@ def test_a_plot_of_poor_features_keeps_its_dots_inside() -> None:
     assert max(xs) <= 430
 
 
-def luminance(colour: str) -> float:
-    """Relative luminance of `#rrggbb` (WCAG 2.2)."""
-    levels = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def contrast(a: str, b: str) -> float:
-    darker, lighter = sorted((luminance(a), luminance(b)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
 def test_text_stands_out_in_both_themes() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    css = Path(leukemia_lab.auditing.page.__file__).with_name("audit.css").read_text(encoding="utf-8")
-    blocks = [block for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL) if "--paper" in block]
-    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in blocks]
-    assert len(themes) == 2
-    for theme in themes:
+    css = Path(leukemia_lab.pages.__file__).with_name("base.css").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r":root[^{]* \{(.*?)\}", css, re.DOTALL) if "--paper" in block]
+    light, dark, chosen = (dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in blocks)
+    assert chosen == dark
+    for theme in (light, dark):
         for text in ("ink", "quiet", "link", "act", "know", "fine"):
             for ground in ("paper", "card"):
                 assert contrast(theme[text], theme[ground]) >= 4.5, (text, ground)

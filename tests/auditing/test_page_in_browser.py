@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from audit_sample import picture, sample
+from page_checks import opened
 
 from leukemia_lab.auditing.page import render_page
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next((found for name in NAMES if (found := shutil.which(name)) is not None), None)
-    if chromium is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is on the path")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="module")
 def html() -> str:
     return render_page(sample(), picture)
-
-
-def opened(browser: Browser, html: str, folder: Path, width: int, theme: str) -> tuple[Page, list[str]]:
-    """The page as a file on disk, and what the browser complained of or tried to fetch."""
-    file = folder / "audit.html"
-    file.write_text(html, encoding="utf-8")
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
-    page.set_default_timeout(20_000)
-    seen: list[str] = []
-    page.on("console", lambda message: seen.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: seen.append(f"error: {error}"))
-    page.on("request", lambda request: seen.append(f"request: {request.url}"))
-    page.goto(file.as_uri())
-    own = f"request: {file.as_uri()}"
-    return page, [line for line in seen if line != own and not line.startswith("request: data:")]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

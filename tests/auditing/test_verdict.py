@@ -5,9 +5,22 @@ from typing import Any
 import pytest
 from audit_sample import around, fault, pair, sample, twin
 
-from leukemia_lab.auditing.formats import counted, decimal, estimate, expected, p_value, printable, whole
 from leukemia_lab.auditing.overview import copy_counts, faults_by_kind, worst_first
 from leukemia_lab.auditing.verdict import verdict
+from leukemia_lab.pages.formats import (
+    counted,
+    decimal,
+    difference,
+    estimate,
+    expected,
+    metric_name,
+    moment,
+    p_value,
+    percent,
+    printable,
+    signed,
+    whole,
+)
 
 
 def sentences(document: dict[str, Any], level: str) -> list[str]:
@@ -179,6 +192,20 @@ def test_unusable_faults_come_first() -> None:
         (estimate({"value": 0.0, "low": None, "high": None}), "0.000"),
         (estimate({"value": 0.5, "low": 0.0, "high": 1.0}), "0.500 (0.000–1.000)"),
         (estimate({"value": None, "low": 0.1, "high": 0.2}), "n/a"),
+        (estimate({"value": 0.1, "low": -0.2, "high": 0.4}), "0.100 (−0.200 to 0.400)"),
+        (decimal(-0.0004), "0.000"),
+        (decimal(-0.5, 1), "−0.5"),
+        (signed(0.02), "+0.020"),
+        (signed(-1234.5, 1), "−1,234.5"),
+        (signed(-0.0001), "0.000"),
+        (signed(None), "n/a"),
+        (difference({"value": -0.02, "low": -0.05, "high": 0.01}), "−0.020 (−0.050 to +0.010)"),
+        (difference({"value": 0.5, "low": None, "high": None}), "+0.500"),
+        (percent(0.975), "97.5 %"),
+        (metric_name("auroc"), "AUROC"),
+        (metric_name("balanced_accuracy"), "balanced accuracy"),
+        (moment("2026-11-22T10:32:18+01:00"), "2026-11-22 09:32 UTC"),
+        (moment("today"), "today"),
         (p_value(0.0), "< 1e-300"),
         (p_value(2e-8), "2.0e-08"),
         (p_value(0.0123), "0.012"),

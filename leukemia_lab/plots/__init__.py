@@ -1,0 +1,1 @@
+"""The plots of a report, drawn as inline SVG that follows the theme of its page."""

@@ -1,0 +1,67 @@
+"""What did the runs show? `python -m leukemia_lab.report runs=runs/`: report.html, report.md."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from leukemia_lab.command import Command, JobResult, Place, run_command
+from leukemia_lab.runs.record import made_folder
+from leukemia_lab.schema import ReportSettings
+
+REPORTS = Path("reports")
+PAGE, TEXT, TABLE = "report.html", "report.md", "leaderboard.csv"
+
+
+def job(settings: ReportSettings, place: Place) -> JobResult:
+    """Collect the runs, write the report of them, show its cautions and leaders."""
+    from leukemia_lab import __version__
+    from leukemia_lab.config import standard_evaluation
+    from leukemia_lab.progress import RESULTS
+    from leukemia_lab.reporting.ensemble import ensemble
+    from leukemia_lab.reporting.leaderboard import leaderboards, write_leaderboards
+    from leukemia_lab.reporting.page import make_report, render_markdown, render_page
+    from leukemia_lab.reporting.terminal import shown
+    from leukemia_lab.results.collect import collect, read_run
+    from leukemia_lab.runs.record import now, write_atomically
+
+    collected = collect(settings.runs)
+    if settings.ensemble:
+        added = ensemble([read_run(path) for path in settings.ensemble], standard_evaluation())
+        collected = replace(collected, runs=(*collected.runs, added))
+    boards = leaderboards(collected.runs, settings.part, settings.metric)
+    folder = _folder(settings)
+    command = shlex.join(["python", "-m", "leukemia_lab.report", *sys.argv[1:]])
+    report = make_report(collected, boards, made=now(), command=command, version=__version__)
+    write_atomically(folder / PAGE, render_page(report))
+    write_atomically(folder / TEXT, render_markdown(report))
+    write_leaderboards(boards, folder / TABLE)
+    RESULTS.print(shown(collected, boards))
+    RESULTS.print(
+        f"all of it: {folder / PAGE}, {folder / TEXT}, {folder / TABLE}", markup=False, soft_wrap=True
+    )
+    return JobResult(folder, None)
+
+
+def _folder(settings: ReportSettings) -> Path:
+    from leukemia_lab.hashing import content_hash
+
+    folder = settings.output
+    if folder is None:
+        names = [str(path.resolve()) for path in settings.runs]
+        name = settings.runs[0].resolve().name if settings.runs[0].is_dir() else "runs"
+        folder = REPORTS / f"{name}-{content_hash({'runs': sorted(names)})[:8]}"
+    return made_folder(folder, "output")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    command = Command("report", ReportSettings, job, lambda _: [], None)
+    return run_command(command, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""An ensemble as one more run of a report: the members' mean calibrated probabilities, never trained, never saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from leukemia_lab.errors import RunError
+from leukemia_lab.evaluation.document import metrics_document
+from leukemia_lab.evaluation.ensembles import Member, ensemble_table
+from leukemia_lab.hashing import content_hash
+from leukemia_lab.results.comparable import require_comparable
+from leukemia_lab.results.run_result import RunResult
+from leukemia_lab.schema.evaluation import Evaluation
+
+OBJECTIVE = "val/auroc"
+SHARED = ("class_names", "positive", "data_fingerprint", "data_root", "split_hash", "protocol")
+
+
+SEEN = "TEST SEEN"
+
+
+@dataclass(frozen=True)
+class Ensemble(RunResult):
+    """A run whose predictions are in `table` instead of a file."""
+
+    table: pd.DataFrame
+    members: tuple[RunResult, ...]
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """The mean probabilities."""
+        return self.table
+
+    @property
+    def split(self) -> pd.DataFrame | None:
+        """The split of its members."""
+        return self.members[0].split
+
+    @property
+    def history(self) -> pd.DataFrame | None:
+        """None: it has no epochs."""
+        return None
+
+
+def ensemble(members: Sequence[RunResult], evaluation: Evaluation) -> Ensemble:
+    """The ensemble of two or more runs on one split, on validation cells, and on test cells where all opened them.
+
+    Raises:
+        RunError: there are fewer members, they are cross-validations, or differ in split, data or classes.
+    """
+    if len(members) < 2:
+        raise RunError(f"ensemble: {len(members)} run is none; name two or more, ensemble=[runs/x,runs/y]")
+    for run in members:
+        if run.is_cross_validation:
+            raise RunError(f"ensemble: {run.path} is a cross-validation; name runs of one split")
+    require_comparable(members)
+    first = members[0]
+    identity = content_hash({"ensemble": sorted(run.record["identity"] for run in members)})
+    parts = ["val", *(["test"] if all("test" in run.predicted_parts for run in members) else [])]
+    tables = [
+        ensemble_table(
+            [Member(run.name, run.predicted("val"), run.predicted(part)) for run in members],
+            first.class_names,
+            identity,
+        )
+        for part in parts
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    stamps = joined_stamps(members)
+    record: dict[str, Any] = {key: first.record.get(key) for key in SHARED}
+    record |= {
+        "identity": identity,
+        "status": "finished",
+        "model": "ensemble",
+        "ensemble": [str(run.path) for run in members],
+        "stamps": stamps,
+        "test_looks": max(run.record.get("test_looks", 0) for run in members),
+    }
+    metrics = metrics_document(table, first.class_names, first.positive, stamps, OBJECTIVE, evaluation)
+    name = f"ensemble of {len(members)}"
+    config = {key: first.config[key] for key in ("data", "protocol") if key in first.config}
+    return Ensemble(name, first.path.parent / identity, record, metrics, config, table, tuple(members))
+
+
+def joined_stamps(members: Sequence[RunResult]) -> list[str]:
+    """Every stamp of any member once; of `TEST SEEN n TIMES` that of most times, for they looked at one test part."""
+    stamps = list(dict.fromkeys(stamp for run in members for stamp in run.stamps))
+    seen = [stamp for stamp in stamps if stamp.startswith(SEEN)]
+    most = max(seen, key=lambda stamp: [int(word) for word in stamp.split() if word.isdigit()], default=None)
+    return [stamp for stamp in stamps if stamp not in seen or stamp == most]
