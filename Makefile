@@ -21,12 +21,13 @@ $(READY): pyproject.toml constraints.txt
 	@rm -f $(VENV)/ready-*
 	@touch $@
 
-demo: $(READY) ## draw synthetic cells, train SimpleCNN, evaluate it on the test part
+demo: $(READY) ## draw synthetic cells, train SimpleCNN, evaluate it on the test part, report it
 	@$(BIN)/python -m leukemia_lab.train experiment=demo hydra.run.dir=runs/demo
 	@$(BIN)/python -m leukemia_lab.evaluate run=runs/demo
+	@$(BIN)/python -m leukemia_lab.report runs=runs/demo output=reports/demo
 
 test: $(READY) ## the fast tests on all cores, with coverage
-	@$(BIN)/python -m pytest -n auto -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
+	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-slow: $(READY) ## the tests that take longer
 	@$(BIN)/python -m pytest -m "slow and not gpu"
