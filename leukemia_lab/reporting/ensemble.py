@@ -18,8 +18,6 @@ from leukemia_lab.schema.evaluation import Evaluation
 
 OBJECTIVE = "val/auroc"
 SHARED = ("class_names", "positive", "data_fingerprint", "data_root", "split_hash", "protocol")
-
-
 SEEN = "TEST SEEN"
 
 
