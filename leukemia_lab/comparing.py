@@ -17,7 +17,7 @@ from leukemia_lab.evaluation.seeds import over_seeds
 from leukemia_lab.evaluation.tables import POOLED
 from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.results.collect import LeftOut, collect, read_run
-from leukemia_lab.results.comparable import require_comparable, seed_groups
+from leukemia_lab.results.comparable import joined_stamps, require_comparable, seed_groups
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.runs.record import write_atomically
 from leukemia_lab.schema import CompareSettings
@@ -99,8 +99,7 @@ def compared(
             class_names,
             name,
         )
-        stamps = dict.fromkeys(stamp for run in members for stamp in run.stamps)
-        about[name] = {"stamps": list(stamps), "members": [str(run.path) for run in members]}
+        about[name] = {"stamps": joined_stamps(members), "members": [str(run.path) for run in members]}
     found = comparison.compare(aligned(tables, class_names, positive), settings.metric, settings.level)
     document = {"part": part, "notes": notes(runs, members, part)} | comparison_document(found)
     for row in document["runs"]:

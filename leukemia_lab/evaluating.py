@@ -33,10 +33,10 @@ from leukemia_lab.identity import run_identity
 from leukemia_lab.net_runs import net_predictor
 from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record, tensorboard
-from leukemia_lab.runs.record import RunFolder
+from leukemia_lab.runs.record import AVERAGED, TEST_SEEN, RunFolder
 from leukemia_lab.schema import ClassicalModel, CombinedData, EvaluateSettings, Evaluation, TrainSettings
 
-TEST, TEST_SEEN, AVERAGED = "test", "TEST SEEN", "DIHEDRAL AVERAGING"
+TEST = "test"
 
 
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:

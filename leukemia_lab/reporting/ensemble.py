@@ -12,13 +12,12 @@ from leukemia_lab.errors import RunError
 from leukemia_lab.evaluation.document import metrics_document
 from leukemia_lab.evaluation.ensembles import Member, ensemble_table
 from leukemia_lab.hashing import content_hash
-from leukemia_lab.results.comparable import require_comparable
+from leukemia_lab.results.comparable import joined_stamps, require_comparable
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema.evaluation import Evaluation
 
 OBJECTIVE = "val/auroc"
 SHARED = ("class_names", "positive", "data_fingerprint", "data_root", "split_hash", "protocol")
-SEEN = "TEST SEEN"
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,3 @@ def ensemble(members: Sequence[RunResult], evaluation: Evaluation) -> Ensemble:
     name = f"ensemble of {len(members)}"
     config = {key: first.config[key] for key in ("data", "protocol") if key in first.config}
     return Ensemble(name, first.path.parent / identity, record, metrics, config, table, tuple(members))
-
-
-def joined_stamps(members: Sequence[RunResult]) -> list[str]:
-    """Every stamp of any member once; of `TEST SEEN n TIMES` that of most times, for they looked at one test part."""
-    stamps = list(dict.fromkeys(stamp for run in members for stamp in run.stamps))
-    seen = [stamp for stamp in stamps if stamp.startswith(SEEN)]
-    most = max(seen, key=lambda stamp: [int(word) for word in stamp.split() if word.isdigit()], default=None)
-    return [stamp for stamp in stamps if stamp not in seen or stamp == most]

@@ -1,4 +1,4 @@
-"""Which finished runs can be paired, and which differ only in their seed."""
+"""Which finished runs can be paired, which differ only in their seed, and what stamps several bear together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from leukemia_lab.errors import RunError
 from leukemia_lab.hashing import content_hash
 from leukemia_lab.identity import identity_settings
 from leukemia_lab.results.run_result import RunResult
+from leukemia_lab.runs.record import TEST_SEEN
 from leukemia_lab.schema import TrainSettings
 
 
@@ -43,6 +44,14 @@ def seed_groups(runs: Sequence[RunResult]) -> tuple[list[list[int]], list[RunRes
     by_seed = [sorted(group, key=lambda k: (runs[k].seed is None, runs[k].seed)) for group in groups.values()]
     several = [group for group in by_seed if len({runs[k].seed for k in group}) > 1]
     return several, [run for run in runs if run.train_settings is None]
+
+
+def joined_stamps(members: Sequence[RunResult]) -> list[str]:
+    """Every stamp of any member once; of `TEST SEEN n TIMES` that of most times, for they looked at one test part."""
+    stamps = list(dict.fromkeys(stamp for run in members for stamp in run.stamps))
+    seen = [stamp for stamp in stamps if stamp.startswith(TEST_SEEN)]
+    most = max(seen, key=lambda stamp: [int(word) for word in stamp.split() if word.isdigit()], default=None)
+    return [stamp for stamp in stamps if stamp not in seen or stamp == most]
 
 
 def _without_seed(run: RunResult, settings: TrainSettings) -> str:

@@ -29,6 +29,7 @@ PREDICTIONS, SPLIT = "predictions.parquet", "split.parquet"
 HISTORY = "history.csv"  # one row an epoch, of neural nets
 CHECKPOINTS, FIGURES, TENSORBOARD = "checkpoints", "figures", "tensorboard"
 EXPLAINED, EXPLAINED_CELLS = "explained", "cells.json"
+TEST_SEEN, AVERAGED = "TEST SEEN", "DIHEDRAL AVERAGING"  # stamps of results, not of training
 CROSS_VALIDATION = "cross_validation"  # the `kind` of a folder that holds a run for each fold
 LIBRARIES = (
     "torch",
