@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class LeukemiaLabError(Exception):
     """Base of all errors that a command prints without a traceback."""
 
     exit_status = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as arguments and attributes: errors come back from workers, whatever their own `__init__` takes."""
+        return _restored, (type(self), self.args, vars(self))
 
 
 class ConfigError(LeukemiaLabError):
@@ -35,13 +41,55 @@ class RunError(LeukemiaLabError):
     """A run folder is missing, incomplete or belongs to another configuration."""
 
 
+class HeldRunError(RunError):
+    """Another process is at work on the run."""
+
+
+class LostRunError(HeldRunError):
+    """Another process took the run over from this one, which counts as interrupted: the same command goes on."""
+
+    exit_status = 3
+
+
 class TrainingError(LeukemiaLabError):
-    """Training could not go on."""
+    """Training could not go on; `facts` stand in the run's record."""
 
     exit_status = 1
+
+    def __init__(self, text: str, **facts: Any) -> None:
+        super().__init__(text)
+        self.facts = facts
 
 
 class InterruptedRunError(LeukemiaLabError):
     """The user or the system stopped a run that the same command can resume."""
 
     exit_status = 3
+
+
+class PrunedRunError(LeukemiaLabError):
+    """A search has ended a run early: others were better after as many epochs. Its `objective` is the best so far."""
+
+    exit_status = 1
+
+    def __init__(self, objective: float) -> None:
+        super().__init__(f"pruned with objective {objective:.4f}")
+        self.objective = objective
+
+
+def _restored(
+    kind: type[LeukemiaLabError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> LeukemiaLabError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(fields)
+    return error
+
+
+def error_text(error: Exception) -> str:
+    """`SplitError: …` for our own errors; an unexpected one says so and how to see its traceback."""
+    name = type(error).__name__
+    if isinstance(error, InterruptedRunError):
+        return f"\n{error}"
+    if isinstance(error, LeukemiaLabError):
+        return f"{name}: {error}"
+    return f"Unexpected {name}: {error}\nThis is a fault of leukemia_lab. LEUKEMIA_LAB_DEBUG=1 shows the traceback."

@@ -17,11 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from leukemia_lab import __version__
 from leukemia_lab.atomic import replacing
 from leukemia_lab.errors import RunError
+from leukemia_lab.runs import lease
+from leukemia_lab.runs.lease import Claim, Lease
 
 FORMAT_VERSION = 1
 RECORD, METRICS, CONFIG = "record.json", "metrics.json", "config.yaml"
@@ -30,6 +30,7 @@ HISTORY = "history.csv"  # one row an epoch, of neural nets
 CHECKPOINTS, FIGURES, TENSORBOARD = "checkpoints", "figures", "tensorboard"
 EXPLAINED, EXPLAINED_CELLS = "explained", "cells.json"
 TEST_SEEN, AVERAGED = "TEST SEEN", "DIHEDRAL AVERAGING"  # stamps of results, not of training
+NEW = "new"  # the status before anything is done in a folder, which may hold files of another run until then
 CROSS_VALIDATION = "cross_validation"  # the `kind` of a folder that holds a run for each fold
 LIBRARIES = (
     "torch",
@@ -96,6 +97,7 @@ class RunFolder:
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path = path
         self.record = record
+        self._lease: Lease | None = None
 
     @classmethod
     def existing(cls, path: Path) -> RunFolder:
@@ -116,27 +118,35 @@ class RunFolder:
         """The folder at `path` for the run `identity`: new, or one to return or resume; never another run's."""
         if (path / RECORD).exists() and not force:
             folder = cls.existing(path)
-            if folder.record.get("identity") != identity:
-                raise RunError(
-                    f"{path} holds another run ({folder.record.get('identity')}, this one is {identity}): its "
-                    "configuration, data or split differ. Give another hydra.run.dir, or force=true to replace it"
-                )
-            return folder
+            folder.require_identity(identity)
+            if folder.record.get("status") != NEW:
+                return folder
         occupied = path.exists() and any(not entry.name.startswith(".") for entry in path.iterdir())
         if occupied and not (path / RECORD).exists():
             raise RunError(f"{path} is not empty and no run folder: give another hydra.run.dir")
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path, {})
-        with folder.held():  # never under another process's hands
-            if force or not (path / RECORD).exists():
+        with folder.held(damaged=force):  # never under another process's hands
+            if folder.record and not force:
+                folder.require_identity(identity)
+            if force or folder.record.get("status", NEW) == NEW:  # or a kill has left it half cleared
                 folder.record = {
                     "format": FORMAT_VERSION,
                     "identity": identity,
                     "test_looks_by_split": _looks(path),
                 }
-                folder.update(status="new")  # first, so that a kill while clearing forgets no look
+                folder.update(status=NEW)  # first, so that a kill while clearing forgets no look
                 _clear(path)
         return folder
+
+    def require_identity(self, identity: str) -> None:
+        """Raise RunError unless the folder is that of the run `identity`."""
+        found = self.record.get("identity")
+        if found != identity:
+            raise RunError(
+                f"{self.path} holds another run ({found}, this one is {identity}): its configuration, data or split "
+                "differ. Give another hydra.run.dir, or force=true to replace it"
+            )
 
     def set_split(self, split_hash: str) -> None:
         """Note which split this run uses, and how often this folder has opened its test part before."""
@@ -160,12 +170,14 @@ class RunFolder:
         return self.record.get("kind") == CROSS_VALIDATION
 
     def update(self, **fields: Any) -> None:
-        """Set fields of the record and write it."""
+        """Set fields of the record and write it; LostRunError where another process has taken the run over."""
+        self.require_hold()
         self.record |= fields
         write_atomically(self.path / RECORD, json.dumps(self.record, indent=2, default=str) + "\n")
 
     def write_metrics(self, document: Mapping[str, Any]) -> None:
-        """Write metrics.json."""
+        """Write metrics.json; LostRunError where another process has taken the run over."""
+        self.require_hold()
         write_atomically(self.path / METRICS, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
     def metrics(self) -> dict[str, Any]:
@@ -173,18 +185,38 @@ class RunFolder:
         return read_json(self.path / METRICS)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the folder, with its record as it is now, against a second process; RunError where one has it."""
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            with lock:
-                if (self.path / RECORD).exists():
+    def held(self, *, damaged: bool = False) -> Iterator[None]:
+        """Hold the folder, with its record as it is now, against a second process; HeldRunError where one has it.
+
+        RunError where the record cannot be read, unless it may be `damaged`.
+        """
+        with lease.take(self.path) as self._lease:
+            try:
+                if (self.path / RECORD).exists() and not damaged:
                     self.record = read_json(self.path / RECORD)  # another process may have gone on with it
                 yield
-        except Timeout:
-            raise RunError(
-                f"{self.path}: another process is at work on this run; wait for it, or stop it"
-            ) from None
+            finally:
+                self._lease = None
+
+    def require_hold(self) -> None:
+        """Raise LostRunError where this folder was `held` and another process has taken it over."""
+        if self._lease is not None:
+            self._lease.check()
+
+    @property
+    def claim(self) -> Claim | None:
+        """By what processes that work for this one see whether the folder is still `held`; None where it is not."""
+        return None if self._lease is None else self._lease.claim
+
+    @property
+    def after_death(self) -> bool:
+        """Whether this folder is `held`, and who held it before has died without letting go of it."""
+        return self._lease is not None and self._lease.after_death
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process was seen to have taken over the folder that is `held`; costs nothing."""
+        return self._lease is not None and self._lease.lost
 
 
 def _looks(path: Path) -> dict[str, int]:
@@ -205,7 +237,7 @@ def _looks(path: Path) -> dict[str, int]:
 
 def _clear(path: Path) -> None:
     for entry in path.iterdir():
-        if entry.name in (".lock", RECORD):
+        if entry.name in (lease.FOLDER, RECORD):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

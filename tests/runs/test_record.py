@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,41 @@ def test_another_runs_folder_is_refused_and_force_replaces_it(tmp_path: Path) ->
     assert not (path / record.CHECKPOINTS).exists()
 
 
+def test_a_kill_while_starting_over_leaves_nothing_of_the_run_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    finished(path, "a")
+    (path / record.CHECKPOINTS).mkdir()
+    with monkeypatch.context() as killed:
+        killed.setattr(record, "_clear", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            RunFolder.open(path, "b", force=True)
+    folder = RunFolder.open(path, "b", force=False)
+    assert (folder.record["identity"], folder.finished) == ("b", False)
+    assert not (path / record.CHECKPOINTS).exists()
+    assert not (path / record.METRICS).exists()
+
+
+def test_a_run_that_another_process_puts_here_first_is_not_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, held = tmp_path / "run", RunFolder.held
+
+    def late(self: RunFolder, **how: bool) -> Any:
+        monkeypatch.undo()
+        finished(path, "a")
+        return held(self, **how)
+
+    monkeypatch.setattr(RunFolder, "held", late)
+    with pytest.raises(RunError, match=r"holds another run \(a, this one is b\)"):
+        RunFolder.open(path, "b", force=False)
+
+
+def interrupt(path: Path) -> None:
+    raise KeyboardInterrupt
+
+
 def test_starting_over_does_not_forget_the_looks_at_a_splits_test_part(tmp_path: Path) -> None:
     folder = finished(tmp_path / "run", "a")
     folder.set_split("split-1")
@@ -61,6 +97,7 @@ def test_a_damaged_record_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / record.RECORD).write_text('{"identity": "a", "sta')
     with pytest.raises(RunError, match="force=true"):
         RunFolder.open(tmp_path, "a", force=False)
+    assert RunFolder.open(tmp_path, "a", force=True).record["identity"] == "a"  # and it does
     (tmp_path / record.RECORD).write_text("[]")
     with pytest.raises(RunError, match="no JSON object"):
         RunFolder.existing(tmp_path)
