@@ -166,7 +166,12 @@ def twins_policy(protocol: ProtocolNode) -> str:
 
 def read_cells(settings: CellSettings) -> KnownCells:
     """The index of the data and its twins, merged unless the protocol ignores them; says what was found, left out."""
-    known = know_cells(read_data(settings.data), known_twins(settings.data))
+    return search_twins(read_data(settings.data), settings)
+
+
+def search_twins(index: CellIndex, settings: CellSettings) -> KnownCells:
+    """`read_cells` of data that are indexed already."""
+    known = know_cells(index, known_twins(settings.data))
     policy = twins_policy(settings.protocol)
     if policy != "ignore":
         known = KnownCells(merge_twins(known.index, known.evidence, known.twins), known.evidence, known.twins)

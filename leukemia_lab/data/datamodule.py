@@ -1,9 +1,10 @@
-"""Batches of cells: order drawn from (seed, epoch), pixels from the decoded cache or resident on the device."""
+"""Batches of cells with their pixels, from the decoded cache or resident on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable
 from mmap import mmap
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -11,99 +12,33 @@ import numpy.typing as npt
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from leukemia_lab.data.batches import BalancedBatches, Dealt, EpochBatches
 from leukemia_lab.data.host_augment import HostAugment, HostPolicy, one_thread
 from leukemia_lab.errors import ConfigError
+from leukemia_lab.sharing import LastOne
 
 RESIDENT_SHARE = 0.5  # of the device's free memory that the decoded cells may take
+_RESIDENT: LastOne[Tensor] = LastOne()  # shared by the runs of a process
 
 
 class CellBatch(TypedDict, total=False):
     """image uint8 [B, 3, H, W]; cell int64 [B], the row in the index; draw int64 [B], what augmentation is drawn by;
-    label int64 [B]; inputs as the net gets them.
+    label int64 [B]; whole int64 [B'], the labels of the whole batch that this is a piece of; inputs as the net gets
+    them.
     """
 
     image: Tensor
     cell: Tensor
     draw: Tensor
     label: Tensor
+    whole: Tensor
     inputs: Tensor
 
 
-class EpochBatches(Sampler[tuple[Tensor, int]]):
-    """Batches of draws (int64 [B]) and their epoch, which thereby reaches workers that outlive it.
-
-    A draw is a row of the index, plus the number of all cells for each further copy of the row in one epoch.
-    The order is shuffled by (seed, epoch), so that a resumed run goes on as if never stopped; without a seed it
-    is that of `rows`, in epoch 0. The draws are dealt into batches that differ in size by one at most: no cell is
-    dropped, no batch is tiny.
-    """
-
-    def __init__(self, rows: Tensor, batch_size: int, seed: int | None) -> None:
-        self.rows = rows
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    @property
-    def n_draws(self) -> int:
-        """The number of draws of every epoch."""
-        return len(self.rows)
-
-    def draws(self, generator: torch.Generator) -> Tensor:
-        """The draws of one epoch before they are shuffled, int64 [n_draws]."""
-        return self.rows
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.n_draws // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        draws, epoch = self.rows, 0
-        if self.seed is not None:
-            epoch = self.epoch
-            generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
-            draws = self.draws(generator)
-            draws = draws[torch.randperm(len(draws), generator=generator).to(draws.device)]
-        return iter([(batch, epoch) for batch in draws.tensor_split(len(self))])
-
-
-class BalancedBatches(EpochBatches):
-    """Batches of an epoch in which every class has as many draws as the largest.
-
-    Each cell is repeated as often as that number allows for all of its class; the rest is drawn without
-    replacement, anew each epoch. `labels` int64 [N] are those of all cells, `rows` the part's.
-    """
-
-    def __init__(self, rows: Tensor, batch_size: int, seed: int, labels: Tensor) -> None:
-        super().__init__(rows, batch_size, seed)
-        self.n_cells = len(labels)
-        classes, counts = torch.unique(labels[rows], return_counts=True)
-        self.members = [rows[labels[rows] == label] for label in classes]
-        self.n_each = int(counts.max())
-
-    @property
-    def n_draws(self) -> int:
-        """The number of draws of every epoch: that of the largest class for each class."""
-        return self.n_each * len(self.members)
-
-    def draws(self, generator: torch.Generator) -> Tensor:
-        """The draws of one epoch before they are shuffled, int64 [n_draws]."""
-        draws = []
-        for members in self.members:
-            n_copies, n_rest = divmod(self.n_each, len(members))
-            rest = torch.randperm(len(members), generator=generator)[:n_rest]
-            draws += [members + copy * self.n_cells for copy in range(n_copies)]
-            draws.append(members[rest.to(members.device)] + n_copies * self.n_cells)
-        return torch.cat(draws)
-
-
 class Cells(Dataset[CellBatch]):
-    """The decoded cells uint8 [N, H, W, 3] and their labels int64 [N]; indexed by a batch of draws and the epoch.
+    """The decoded cells uint8 [N, H, W, 3] and their labels int64 [N]; indexed by what `EpochBatches` deals.
 
     `augment` changes each image on the host. A memory map is pickled as its place in the file: spawned workers
     map it too instead of copying it.
@@ -116,11 +51,19 @@ class Cells(Dataset[CellBatch]):
         self.labels = labels
         self.augment = augment
 
-    def __getitem__(self, batch: tuple[Tensor, int]) -> CellBatch:
-        draws, epoch = batch
+    def __getitem__(self, dealt: Dealt) -> CellBatch:
+        draws, epoch, *whole = dealt
         rows = draws % len(self.labels)
         images = self.images[rows] if isinstance(self.images, Tensor) else self._copied(draws, rows, epoch)
-        return {"image": images.permute(0, 3, 1, 2), "cell": rows, "draw": draws, "label": self.labels[rows]}
+        batch: CellBatch = {
+            "image": images.permute(0, 3, 1, 2),
+            "cell": rows,
+            "draw": draws,
+            "label": self.labels[rows],
+        }
+        for all_draws in whole:
+            batch["whole"] = self.labels[all_draws % len(self.labels)]
+        return batch
 
     def _copied(self, draws: Tensor, rows: Tensor, epoch: int) -> Tensor:
         images = np.asarray(self.images)[rows.numpy()]  # fancy indexing copies out of the read-only map
@@ -149,6 +92,9 @@ class CellDataModule(LightningDataModule):
     images uint8 [N, H, W, 3] (a read-only memory map), labels int64 [N], parts: rows of each part. `oversample`
     (see `BalancedBatches`) and `host_policy` (see `host_augment`) act on `train_dataloader` alone.
 
+    A training batch is cut into `accumulated` pieces for each of `n_ranks` devices, of which this one, `rank`, gets
+    its own, one after the other; `evaluation_batch` is the size of all other batches.
+
     Raises:
         ConfigError: a host policy is to augment cells that are resident on the device.
     """
@@ -174,12 +120,16 @@ class CellDataModule(LightningDataModule):
                 "set trainer.resident=false"
             )
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
+        self.accumulated, self.rank, self.n_ranks = 1, 0, 1
+        self.evaluation_batch = batch_size
         self.device, self.resident, self.oversample = device, resident, oversample
         where = device if resident else torch.device("cpu")
-        self.cells = Cells(
-            torch.from_numpy(np.array(images)).to(where) if resident else images,
-            torch.from_numpy(labels).to(where),
-        )
+        if resident:
+            on_device = _RESIDENT.get(_key(images, device), lambda: _moved(images, device))
+            self.cells = Cells(on_device, _moved(labels, device))
+        else:
+            _RESIDENT.clear()
+            self.cells = Cells(images, torch.from_numpy(labels))
         augment = None if host_policy is None else HostAugment(host_policy, seed)
         self.train_cells = Cells(self.cells.images, self.cells.labels, augment)
         self.rows = {part: torch.from_numpy(rows).to(where) for part, rows in parts.items()}
@@ -190,17 +140,43 @@ class CellDataModule(LightningDataModule):
 
     def loader(self, part: str, *, limit: int | None = None) -> DataLoader[CellBatch]:
         """Batches of `part`, or of `limit` evenly spaced cells of it, each cell once and as it is, in order."""
-        return self._loader(
-            self.cells, EpochBatches(evenly_spaced(self.rows[part], limit), self.batch_size, None)
+        return self._plain_loader(evenly_spaced(self.rows[part], limit))
+
+    @property
+    def batch_in_memory(self) -> int:
+        """The most training cells that a device has in memory at a time."""
+        batches = self.train_batches()
+        return -(-batches.largest // batches.pieces)
+
+    def accumulate(self, n_pieces: int) -> None:
+        """Cut each training batch into so many pieces for each device; other batches become smaller in proportion."""
+        self.accumulated = n_pieces
+        self.evaluation_batch = min(self.evaluation_batch, -(-self.batch_size // n_pieces))
+
+    def train_batches(self) -> EpochBatches:
+        """The batches of training, from epoch 0, or this device's pieces of them.
+
+        Raises:
+            ConfigError: a batch has fewer cells than it is to have pieces.
+        """
+        rows, pieces = self.rows["train"], self.accumulated * self.n_ranks
+        mine = range(self.rank * self.accumulated, (self.rank + 1) * self.accumulated)
+        batches = (
+            BalancedBatches(rows, self.batch_size, self.seed, self.cells.labels, pieces, mine)
+            if self.oversample
+            else EpochBatches(rows, self.batch_size, self.seed, pieces, mine)
         )
+        if pieces > batches.smallest:
+            raise ConfigError(
+                f"trainer.batch_size={self.batch_size}: the smallest training batch has {batches.smallest} cells, "
+                f"too few for {pieces} pieces ({self.n_ranks} devices, {self.accumulated} one after the other on "
+                "each); use fewer devices, or larger batches"
+            )
+        return batches
 
     def train_dataloader(self) -> DataLoader[CellBatch]:
         """The training part, shuffled, oversampled and augmented on the host anew each epoch."""
-        rows = self.rows["train"]
-        if self.oversample:
-            batches: EpochBatches = BalancedBatches(rows, self.batch_size, self.seed, self.cells.labels)
-        else:
-            batches = EpochBatches(rows, self.batch_size, self.seed)
+        batches = self.train_batches()
         if self.trainer is not None:
             # After a resume Lightning starts the first epoch's iterator before it tells the sampler which epoch.
             finished: Any = self.trainer.fit_loop.epoch_progress.current
@@ -208,8 +184,21 @@ class CellDataModule(LightningDataModule):
         return self._loader(self.train_cells, batches)
 
     def val_dataloader(self) -> DataLoader[CellBatch]:
-        """The validation part, in the order of the index."""
-        return self.loader("val")
+        """The validation part, in the order of the index, or this device's share of it.
+
+        Raises:
+            ConfigError: it has fewer cells than there are devices.
+        """
+        rows = self.rows["val"]
+        if len(rows) < self.n_ranks:
+            raise ConfigError(
+                f"trainer.devices={self.n_ranks}: the validation part has {len(rows)} cells, one for each device at "
+                "least is needed; use fewer devices"
+            )
+        return self._plain_loader(rows.tensor_split(self.n_ranks)[self.rank])
+
+    def _plain_loader(self, rows: Tensor) -> DataLoader[CellBatch]:
+        return self._loader(self.cells, EpochBatches(rows, self.evaluation_batch, None))
 
     def _loader(self, cells: Cells, batches: EpochBatches) -> DataLoader[CellBatch]:
         workers = 0 if self.resident else self.num_workers
@@ -231,9 +220,25 @@ def evenly_spaced(rows: Tensor, limit: int | None) -> Tensor:
     return rows[torch.linspace(0, len(rows) - 1, limit, device=rows.device).long()]
 
 
-def fits_on_device(nbytes: int, device: torch.device) -> bool:
-    """Whether `nbytes` take no more than RESIDENT_SHARE of a CUDA device's free memory; False on a CPU."""
+def fits_on_device(images: npt.NDArray[np.uint8], device: torch.device) -> bool:
+    """Whether `images` are there already, or take no more than RESIDENT_SHARE of its free memory; False on a CPU."""
     if device.type != "cuda":
         return False
+    if _RESIDENT.key == _key(images, device):
+        return True
+    _RESIDENT.clear()
     free, _ = torch.cuda.mem_get_info(device)
-    return nbytes <= RESIDENT_SHARE * free
+    return images.nbytes <= RESIDENT_SHARE * free
+
+
+def _moved(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.array(array)).to(device)
+
+
+def _key(images: npt.NDArray[np.uint8], device: torch.device) -> Hashable:
+    """What tells the images on a device from all others: the device, and their file as it is now."""
+    filename = getattr(images, "filename", None)
+    if filename is None:
+        return object()  # equal to no other
+    stat = Path(filename).stat()
+    return filename, images.shape, stat.st_mtime_ns, stat.st_ino, device

@@ -17,12 +17,12 @@ SHOWN = ("train/loss", "val/loss", "val/auroc", "val/balanced_accuracy")
 class TrainingProgress(Callback):
     """One line an epoch (losses, metrics, images/s, time left), a Rich bar within it on a terminal.
 
-    The bar counts steps that were sent to the device; nothing here waits for it within an epoch.
+    The bar counts the optimiser's steps that were sent to the device; nothing here waits for it within an epoch.
     """
 
     def __init__(self) -> None:
-        self.images, self.seconds = 0, 0.0
-        self._epoch_images, self._epoch_seconds = 0, 0.0
+        self.images, self.seconds = 0.0, 0.0
+        self._epoch_images, self._epoch_seconds = 0.0, 0.0
         self._run_started = self._epoch_started = self._last_line = time.monotonic()
         self._first_epoch = 0
         self._bar: Progress | None = None
@@ -59,17 +59,18 @@ class TrainingProgress(Callback):
             return
         self._report(trainer)
         self._epoch_started = self._last_line = time.monotonic()
-        self._epoch_images = 0
+        self._epoch_images = 0.0
         if self._bar is not None:
             name = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self._task = self._bar.add_task(name, total=trainer.num_training_batches, rate="")
+            self._task = self._bar.add_task(name, total=_n_steps(trainer), rate="")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch; stop the epoch's clock after the last one, before validation."""
-        self._epoch_images += len(batch["label"])
-        self._show_step(trainer, batch_idx + 1)
+        # a piece counts as its share in what all devices do
+        self._epoch_images += len(batch.get("whole", batch["label"])) / trainer.accumulate_grad_batches
+        self._show_step(trainer, (batch_idx + 1) / trainer.accumulate_grad_batches)
         if batch_idx + 1 == trainer.num_training_batches:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize(
@@ -92,16 +93,16 @@ class TrainingProgress(Callback):
         """Go on counting after a resume."""
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
 
-    def _show_step(self, trainer: Trainer, done: int) -> None:
+    def _show_step(self, trainer: Trainer, done: float) -> None:
         now = time.monotonic()
         rate = rate_text(self._epoch_images, now - self._epoch_started, "images")
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, advance=1, rate=rate)
+            self._bar.update(self._task, completed=done, rate=rate)
         elif self._bar is None and now - self._last_line >= PLAIN_LINE_SECONDS:
             self._last_line = now
-            n_steps = int(trainer.num_training_batches)
+            n_steps = _n_steps(trainer)
             left = (now - self._epoch_started) / done * (n_steps - done)
-            CONSOLE.print(f"  step {done}/{n_steps}, {rate}, {left:.0f} s left in this epoch")
+            CONSOLE.print(f"  step {done:.0f}/{n_steps}, {rate}, {left:.0f} s left in this epoch")
 
     def _report(self, trainer: Trainer) -> None:
         if self._bar is not None and self._task is not None:
@@ -124,3 +125,8 @@ class TrainingProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _n_steps(trainer: Trainer) -> int:
+    """The optimiser's steps of an epoch."""
+    return int(trainer.num_training_batches) // trainer.accumulate_grad_batches

@@ -45,7 +45,7 @@ def checkpointing(folder: Path, monitor: str) -> list[ModelCheckpoint]:
         folder,
         filename=Path(BEST).stem,
         monitor=monitor,
-        mode=_mode(monitor),
+        mode=mode_of(monitor),
         save_weights_only=True,  # the optimiser's state is twice as large, and a resume takes it from last
         **shared,
     )
@@ -56,9 +56,10 @@ def checkpointing(folder: Path, monitor: str) -> list[ModelCheckpoint]:
 def early_stopping(patience: int, monitor: str) -> EarlyStopping:
     """Stop after `patience` epochs without a better `monitor`."""
     return ResumableEarlyStopping(
-        monitor, mode=_mode(monitor), patience=patience, check_on_train_epoch_end=True
+        monitor, mode=mode_of(monitor), patience=patience, check_on_train_epoch_end=True
     )
 
 
-def _mode(monitor: str) -> str:
+def mode_of(monitor: str) -> str:
+    """Whether the best epoch has the least (`min`) or the greatest (`max`) value of `monitor`."""
     return "min" if monitor.endswith("loss") else "max"

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics import classification as tm
 
+from leukemia_lab.errors import RunError
+from leukemia_lab.estimators.ranks import gathered
 from leukemia_lab.evaluation.metrics import expected_calibration_error
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_UNCHECKED: dict[str, Any] = {"validate_args": False}  # checking values would wait for the device
+# Checking values would wait for the device; what other devices saw is gathered here, in order, not by torchmetrics.
+_UNCHECKED: dict[str, Any] = {"validate_args": False, "sync_on_compute": False}
 
 
 class EpochMetrics(nn.Module):
@@ -27,7 +30,7 @@ class EpochMetrics(nn.Module):
     def __init__(self, n_classes: int, positive: int | None) -> None:
         super().__init__()
         self.positive = positive
-        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         k, unchecked = n_classes, _UNCHECKED
         self.of_all = MetricCollection(
             {
@@ -57,23 +60,44 @@ class EpochMetrics(nn.Module):
             }
         )
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add a batch: probabilities float [B, K], labels int64 [B]."""
-        self._seen.append((probabilities, labels))
-        self.of_all.update(probabilities, labels)
-        if self.positive is None:
-            self.of_classes.update(probabilities, labels)
-        else:
-            self.of_classes.update(probabilities[:, self.positive], (labels == self.positive).long())
+    def update(self, probabilities: Tensor, labels: Tensor, cells: Tensor) -> None:
+        """Add a batch: probabilities float [B, K], labels int64 [B], rows of the index int64 [B]."""
+        self._seen.append((probabilities, labels, cells))
+
+    def gather(self, cells: Tensor) -> None:
+        """Take in what the other devices saw; all must have seen `cells` (rows int64 [n]), each once, in this order.
+
+        Raises:
+            RunError: a cell is missing, or was seen twice.
+        """
+        probabilities, labels, seen = (gathered(column) for column in self._columns())
+        if not torch.equal(seen.cpu(), cells.cpu()):
+            raise RunError(
+                f"validation saw {len(seen)} cells, not each of the part's {len(cells)} once and in order"
+            )
+        self._seen = [(probabilities, labels, seen)]
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics of all batches since the last reset."""
-        return {**self.of_all.compute(), **self.of_classes.compute(), **self._calibration()}
+        probabilities, labels, _ = self._columns()
+        of_class = (
+            (probabilities, labels)
+            if self.positive is None
+            else (probabilities[:, self.positive], (labels == self.positive).long())
+        )
+        found = {**self.of_all(probabilities, labels), **self.of_classes(*of_class), **self._calibration()}
+        self.of_all.reset()
+        self.of_classes.reset()
+        return found
 
     def seen(self) -> tuple[Floats, Ints]:
         """Probabilities [n, K] and labels [n] of all batches since the last reset, of which there must be one."""
-        probabilities = torch.cat([batch for batch, _ in self._seen]).double().cpu().numpy()
-        return probabilities, torch.cat([labels for _, labels in self._seen]).cpu().numpy()
+        probabilities, labels, _ = self._columns()
+        return probabilities.double().cpu().numpy(), labels.cpu().numpy()
+
+    def _columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        probabilities, labels, cells = (torch.cat(column) for column in zip(*self._seen, strict=True))
+        return probabilities, labels, cells
 
     def _calibration(self) -> dict[str, Tensor]:
         """`ece` and `brier` as leukemia_lab.evaluation.metrics defines them."""
@@ -87,5 +111,3 @@ class EpochMetrics(nn.Module):
     def reset(self) -> None:
         """Forget all batches."""
         self._seen.clear()
-        self.of_all.reset()
-        self.of_classes.reset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning import Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from leukemia_lab.data.datamodule import CellDataModule, evenly_spaced
-from leukemia_lab.errors import RunError
+from leukemia_lab.errors import RunError, TrainingError
+from leukemia_lab.estimators.batch_norm import SynchronisedBatchNorm
 from leukemia_lab.estimators.callbacks import TrainingProgress
 from leukemia_lab.estimators.checkpoints import BEST, LAST, checkpointing, early_stopping
 from leukemia_lab.estimators.interruption import StopRequest, interruptible
+from leukemia_lab.estimators.memory import in_memory
 from leukemia_lab.estimators.meters import FetchClock, Meters
 from leukemia_lab.estimators.neural import CellClassifier, Output
+from leukemia_lab.estimators.ranks import SharedSteps, WholeValidation
+from leukemia_lab.progress import CONSOLE
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class FitResult:
     best_epoch: int
     n_epochs: int
     images_per_second: float | None
+    peak_device_memory_bytes: int | None  # of PyTorch on the GPU, resident cells included; None on a CPU
 
 
 def fit(
@@ -41,7 +47,7 @@ def fit(
     data: CellDataModule,
     *,
     checkpoints: Path,
-    logger: TensorBoardLogger,
+    logger: TensorBoardLogger | None,
     max_epochs: int,
     monitor: str,
     patience: int | None,
@@ -52,35 +58,52 @@ def fit(
 ) -> FitResult:
     """Fit `model` on the training part, going on from `last.ckpt` where `checkpoints` holds one.
 
-    `callbacks` are more of Lightning's, which run before the checkpoints are written.
+    `callbacks` are more of Lightning's, which run before the checkpoints are written. Where `data.n_ranks` is above 1
+    the process group must exist, and every rank of it call this.
 
     Raises:
         InterruptedRunError: Ctrl-C, or the system asked the process to end.
-        TrainingError: the loss is no number any more.
+        TrainingError: the loss, or a weight, is no number any more.
     """
     progress, request, clock = TrainingProgress(), StopRequest(), FetchClock()
-    watching: list[Callback] = [request, progress, Meters(progress, clock), *callbacks]
+    watching: list[Callback] = [WholeValidation(), request, progress, Meters(progress, clock), *callbacks]
     if patience is not None:
         watching.insert(0, early_stopping(patience, monitor))
+    shared: dict[str, Any] = {}
+    if data.n_ranks > 1:
+        shared = {"strategy": SharedSteps(), "plugins": [LightningEnvironment()], "devices": data.n_ranks}
     trainer = _trainer(
         data,
         precision,
         deterministic,
-        logger=logger,
+        **shared,
+        logger=False if logger is None else logger,
         callbacks=[*watching, *checkpointing(checkpoints, monitor)],
         profiler=clock,
         max_epochs=max_epochs,
+        accumulate_grad_batches=data.accumulated,
         gradient_clip_val=gradient_clip_norm,
         num_sanity_val_steps=0,
         log_every_n_steps=1_000_000,  # nothing is logged by the step
     )
-    with _quiet(), _exact_float32(precision), interruptible(request):
-        trainer.fit(model, datamodule=data, ckpt_path=_resume_point(checkpoints), weights_only=True)
+    # With several devices Lightning would ask at every step whether the first was told to end, and wait for the answer.
+    # `StopRequest` hears of that, and several_devices ends the others.
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+    if data.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(data.device)
+    try:
+        with _quiet(), _exact_float32(precision), interruptible(request), _shared_batches(data):
+            trainer.fit(model, datamodule=data, ckpt_path=_resume_point(checkpoints), weights_only=True)
+    finally:
+        data.trainer = None  # through it the data would keep model and optimiser in memory
     return FitResult(
         best_checkpoint=checkpoints / BEST,
         best_epoch=int(torch.load(checkpoints / BEST, weights_only=True, mmap=True)["epoch"]),
         n_epochs=trainer.current_epoch,
         images_per_second=progress.images_per_second,
+        peak_device_memory_bytes=torch.cuda.max_memory_allocated(data.device)
+        if data.device.type == "cuda"
+        else None,
     )
 
 
@@ -109,13 +132,43 @@ def predict(
 ) -> npt.NDArray[np.float32]:
     """`output` float32 [n, K] or [n, D] of the cells of `part`, in the order of the data module's rows, unaugmented.
 
-    With `limit`, of that many cells of the part, evenly spaced (`CellDataModule.loader`), where it has more.
+    With `limit`, of that many cells of the part, evenly spaced (`CellDataModule.loader`), where it has more. Where
+    memory runs out, the data module's batches outside training are halved, for good.
+
+    Raises:
+        InterruptedRunError: Ctrl-C, or the system asked the process to end.
+        TrainingError: there is no memory for a single cell.
     """
-    request = StopRequest()
     if precision == "16-mixed" and data.device.type == "cpu":  # Lightning would take bfloat16 and not say so
         precision = "32-true"
-    trainer = _trainer(data, precision, deterministic, logger=False, callbacks=[request])
     model.output = output
+    return in_memory(
+        lambda: _predicted(model, data, part, precision, deterministic, limit),
+        lambda: _halve_evaluation_batch(data),
+    )
+
+
+def _halve_evaluation_batch(data: CellDataModule) -> None:
+    size = data.evaluation_batch
+    if size == 1:
+        raise TrainingError(
+            f"{data.device}: out of memory predicting a single cell. Free memory on it, or choose another "
+            "trainer.accelerator, a smaller pipeline.image_size or a smaller net"
+        )
+    data.evaluation_batch = -(-size // 2)
+    CONSOLE.print(f"out of memory predicting {size} cells at a time: going on with {data.evaluation_batch}")
+
+
+def _predicted(
+    model: CellClassifier,
+    data: CellDataModule,
+    part: str,
+    precision: str,
+    deterministic: bool,
+    limit: int | None,
+) -> npt.NDArray[np.float32]:
+    request = StopRequest()
+    trainer = _trainer(data, precision, deterministic, logger=False, callbacks=[request])
     with _quiet(), _exact_float32(precision), interruptible(request):
         batches: Any = trainer.predict(
             model, dataloaders=data.loader(part, limit=limit), return_predictions=True
@@ -129,10 +182,10 @@ def predict(
 
 def _trainer(data: CellDataModule, precision: Any, deterministic: bool, **arguments: Any) -> Trainer:
     on_cpu = data.device.type == "cpu"
+    arguments.setdefault("devices", 1 if on_cpu else [data.device.index])
     with _quiet():
         return Trainer(
             accelerator="cpu" if on_cpu else "gpu",
-            devices=1 if on_cpu else [data.device.index],
             precision=precision,
             # some CUDA kernels have no deterministic form: they warn there instead of ending the run
             deterministic=(True if on_cpu else "warn") if deterministic else False,
@@ -142,6 +195,11 @@ def _trainer(data: CellDataModule, precision: Any, deterministic: bool, **argume
             use_distributed_sampler=False,
             **arguments,
         )
+
+
+def _shared_batches(data: CellDataModule) -> AbstractContextManager[Any]:
+    """Batch normalisation over all devices that share a batch, where there are several."""
+    return SynchronisedBatchNorm() if data.n_ranks > 1 else nullcontext()
 
 
 def _resume_point(checkpoints: Path) -> Path | None:

@@ -19,10 +19,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from leukemia_lab.data.datamodule import CellBatch
-from leukemia_lab.errors import TrainingError
 from leukemia_lab.estimators.averaging import FiniteMean, move_average
+from leukemia_lab.estimators.divergence import FirstBadStep, require_numbers
 from leukemia_lab.estimators.epoch_metrics import EpochMetrics, Floats, Ints
 from leukemia_lab.estimators.losses import classification_loss
+from leukemia_lab.estimators.ranks import summed
 from leukemia_lab.estimators.stages import parameter_groups
 from leukemia_lab.nets.stages import eval_frozen, frozen_stages, set_frozen
 from leukemia_lab.nets.weights import load_into
@@ -80,8 +81,8 @@ class CellClassifier(LightningModule):
             {f"{part}_part": EpochMetrics(len(class_names), index) for part in ("val",)}
         )
         self._loss_sum: dict[str, Tensor] = {}
-        self._n_cells: dict[str, int] = {}
-        self._gradient_norm = FiniteMean()
+        self._n_cells: dict[str, float] = {}
+        self._gradient_norm, self._first_bad = FiniteMean(), FirstBadStep()
 
     @property
     def evaluated_net(self) -> nn.Module:
@@ -119,53 +120,70 @@ class CellClassifier(LightningModule):
             self.class_weights = self.class_weights.to(self.device)
 
     def on_train_batch_start(self, batch: CellBatch, batch_idx: int) -> None:
-        """Seed every generator from (seed, epoch): a resumed run draws what an undisturbed one draws.
+        """Seed every generator from (seed, epoch, device): a resumed run draws what an undisturbed one draws.
 
         Not in `on_train_epoch_start`, which Lightning leaves out in the first epoch after a resume.
         """
         if batch_idx == 0:
-            seed = int(np.random.SeedSequence([self.seed, self.current_epoch]).generate_state(1)[0])
+            rank = [self.global_rank] if self.global_rank > 0 else []  # no two devices drop the same units
+            seed = int(np.random.SeedSequence([self.seed, self.current_epoch, *rank]).generate_state(1)[0])
             random.seed(seed)
             np.random.seed(seed)  # noqa: NPY002 (a user's own code may draw from the global generator)
             torch.manual_seed(seed)
             self._freeze(self.current_epoch)
 
     def training_step(self, batch: CellBatch, batch_idx: int) -> Tensor:
-        """The loss of one batch."""
+        """The loss of one batch; of a piece of one its part of it, times the pieces, by whose number it is divided.
+
+        Lightning divides by the pieces that are accumulated, and the mean of the devices' gradients by the devices.
+        """
         logits = self(batch["inputs"])
+        whole = batch.get("whole")
         loss = classification_loss(
             logits,
             batch["label"],
             class_weights=self.class_weights,
             focal_gamma=self.focal_gamma,
             label_smoothing=self.optim["label_smoothing"],
+            whole=whole,
         )
-        self._add_loss("train", loss.detach(), len(logits))
+        if self._trainer is not None:
+            self._first_bad.add(loss, self.trainer.optimizers[0].param_groups[0]["lr"])
+        if whole is None:
+            self._add_loss("train", loss.detach(), len(logits))
+            return loss
+        pieces = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        loss = loss * pieces
+        self._add_loss("train", loss.detach(), len(whole) / pieces)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: CellBatch, batch_idx: int) -> None:
         """Move the average of the weights, where there is one, after the optimiser's step."""
-        if self.average is not None:
+        stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+        if self.average is not None and stepped:
             move_average(self.average, self.net, self.optim["ema_decay"], self.global_step - 1)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean loss and the learning rate; stop where the loss is no number."""
+        """Log the epoch's mean loss and the learning rate."""
         loss = self._mean_loss("train")
         self._log_epoch_as_step()
         self.log("train/loss", loss)
         self.log("optim/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log("optim/gradient_norm", self._gradient_norm.pop())
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the training loss is {loss} in epoch {self.current_epoch}: lower optim.lr (now {self.optim['lr']}), "
-                "or set trainer.precision=32-true"
-            )
 
     def validation_step(self, batch: CellBatch, batch_idx: int) -> None:
         """Add one batch to the epoch's metrics."""
         logits = self(batch["inputs"])
         self._add_loss("val", functional.cross_entropy(logits, batch["label"]), len(logits))
-        self._metrics("val").update(logits.softmax(dim=1), batch["label"])
+        self._metrics("val").update(logits.softmax(dim=1), batch["label"], batch["cell"])
+
+    def close_epoch(self, cells: Tensor) -> None:
+        """Take in what other devices validated (RunError unless it is `cells`); TrainingError where numbers have ended.
+
+        Before any callback draws the validation or writes a checkpoint: a resume goes on from sound weights.
+        """
+        self._metrics("val").gather(cells)
+        require_numbers(self, self._first_bad, self.validation_outputs()[0], self.optim["lr"])
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's metrics as `val/<metric>`."""
@@ -233,7 +251,7 @@ class CellClassifier(LightningModule):
         )
         # trainer.estimated_stepping_batches would start the loader before a resume has restored the epoch
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        steps_an_epoch = len(data.train_dataloader())
+        steps_an_epoch = data.train_batches().n_batches
         n_steps = steps_an_epoch * (self.trainer.max_epochs or 1)
         warmup = min(self.optim["warmup_epochs"] * steps_an_epoch, n_steps // 2)
         cosine = self.optim["schedule"] == "cosine"
@@ -245,7 +263,7 @@ class CellClassifier(LightningModule):
         assert isinstance(metrics, EpochMetrics)
         return metrics
 
-    def _add_loss(self, part: str, loss: Tensor, n_cells: int) -> None:
+    def _add_loss(self, part: str, loss: Tensor, n_cells: float) -> None:
         # summed on the device: reading it each step would wait for the device
         self._loss_sum[part] = self._loss_sum.get(part, torch.zeros_like(loss)) + loss * n_cells
         self._n_cells[part] = self._n_cells.get(part, 0) + n_cells
@@ -255,7 +273,11 @@ class CellClassifier(LightningModule):
         self.log("step", float(self.current_epoch))
 
     def _mean_loss(self, part: str) -> float:
-        return float(self._loss_sum.pop(part)) / self._n_cells.pop(part)
+        loss_sum = self._loss_sum.pop(part)
+        total, n_cells = summed(
+            torch.stack([loss_sum, loss_sum.new_tensor(self._n_cells.pop(part))])
+        ).tolist()
+        return float(total / n_cells)
 
 
 def learning_rate_factor(step: int, n_steps: int, warmup: int, cosine: bool) -> float:

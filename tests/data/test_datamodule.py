@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from leukemia_lab.data.datamodule import BalancedBatches, CellBatch, CellDataModule, Cells, EpochBatches
+from leukemia_lab.data.batches import BalancedBatches, EpochBatches
+from leukemia_lab.data.datamodule import CellBatch, CellDataModule, Cells
 from leukemia_lab.data.host_augment import Albumentations, HostAugment, Image, cell_seed
 from leukemia_lab.errors import ConfigError
 

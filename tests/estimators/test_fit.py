@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -14,9 +17,12 @@ from small_models import OPTIM, a_fit, a_model, equal, fitted, some_data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from leukemia_lab.errors import TrainingError
+from leukemia_lab.data.datamodule import CellDataModule
+from leukemia_lab.errors import InterruptedRunError, TrainingError
+from leukemia_lab.estimators import validation_curves
 from leukemia_lab.estimators.checkpoints import BEST, LAST
 from leukemia_lab.estimators.fit import load_model, predict
+from leukemia_lab.estimators.neural import CellClassifier
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
@@ -172,12 +178,80 @@ def test_the_input_pipeline_is_float32_whatever_the_precision(
     assert net_dtypes == {torch.float32 if precision == "32-true" else torch.bfloat16}
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_lower(tmp_path: Path) -> None:
-    model = a_model()
-    with torch.no_grad():
-        next(model.net.parameters()).fill_(math.nan)
-    with pytest.raises(TrainingError, match=r"epoch 0: lower optim.lr \(now 0.001\)"):
-        fitted(tmp_path, model, some_data())
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize(("bad_step", "value"), [(0, math.nan), (1, math.inf), (2, math.nan)])
+def test_a_loss_that_is_no_number_is_named_by_step_and_rate_and_leaves_no_checkpoint(
+    bad_step: int, value: float, accumulated: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = fitted(tmp_path / "a", a_model(), in_pieces(accumulated))
+    model, step, rates = a_model(), CellClassifier.training_step, []
+
+    def diverging(self: CellClassifier, batch: Any, batch_idx: int) -> Tensor:
+        rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        if self.current_epoch == 1 and batch_idx // accumulated == bad_step:
+            batch["inputs"] = torch.full_like(batch["inputs"], value)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(CellClassifier, "training_step", diverging)
+    with pytest.raises(TrainingError) as raised:
+        fitted(tmp_path / "b", model, in_pieces(accumulated))
+    expected = {"nan_epoch": 1, "nan_step": bad_step, "nan_global_step": 3 + bad_step}
+    assert raised.value.facts == expected | {"nan_lr": rates[(3 + bad_step) * accumulated]}
+    assert f"at step {bad_step} of epoch 1 (step {3 + bad_step} of the run" in str(raised.value)
+    assert "lower optim.lr (now 0.001)" in str(raised.value)
+    for name in (BEST, LAST):
+        content = torch.load(tmp_path / "b" / "checkpoints" / name, weights_only=True)
+        assert content["epoch"] == 0
+        assert all(value.isfinite().all() for value in content["state_dict"].values())
+    monkeypatch.undo()
+    assert equal(undisturbed, fitted(tmp_path / "b", a_model(), in_pieces(accumulated)))
+
+
+def in_pieces(accumulated: int) -> CellDataModule:
+    data = some_data()
+    data.accumulate(accumulated)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "what"),
+    [("weight", "norm of the weights is"), ("running_var", "outputs for the validation part are")],
+)
+def test_a_net_that_the_last_step_of_an_epoch_spoils_is_neither_drawn_nor_kept(
+    spoilt: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = CellClassifier.training_step
+
+    def noted(self: CellClassifier, batch: Any, batch_idx: int) -> Tensor:
+        rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return step(self, batch, batch_idx)
+
+    def spoil(self: CellClassifier, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.current_epoch == 1 and batch_idx == 2:
+            norm = next(layer for layer in self.net.modules() if isinstance(layer, torch.nn.BatchNorm2d))
+            with torch.no_grad():
+                getattr(norm, spoilt)[0] = math.nan
+
+    monkeypatch.setattr(CellClassifier, "training_step", noted)
+    monkeypatch.setattr(CellClassifier, "on_train_batch_end", spoil)
+    monkeypatch.setattr(validation_curves, "DRAWING_SHARE", math.inf)
+    with pytest.raises(TrainingError, match=f"{what} NaN or infinite after step 2") as raised:
+        fitted(tmp_path, a_model(), some_data(), callbacks=[validation_curves.ValidationCurves([])])
+    facts = {"nan_epoch": 1, "nan_step": 2, "nan_global_step": 5, "nan_lr": rates[-1]}
+    assert raised.value.facts == facts
+    assert torch.load(tmp_path / "checkpoints" / LAST, weights_only=True)["epoch"] == 0
+
+
+def test_a_stop_after_the_last_step_is_no_less_a_stop(tmp_path: Path) -> None:
+    class StopAtTheEnd(Callback):
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError):
+        fitted(tmp_path / "a", a_model(), some_data(), callbacks=[StopAtTheEnd()])
+    resumed = fitted(tmp_path / "a", a_model(), some_data())
+    assert equal(resumed, fitted(tmp_path / "b", a_model(), some_data()))
 
 
 def test_early_stopping_waits_for_patience(tmp_path: Path) -> None:
@@ -185,3 +259,26 @@ def test_early_stopping_waits_for_patience(tmp_path: Path) -> None:
     assert result.n_epochs < 20
     assert result.images_per_second is not None
     assert result.images_per_second > 0
+
+
+def test_prediction_takes_as_many_cells_at_a_time_as_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = a_model(), some_data()
+    keywords: dict[str, Any] = {"output": "logits", "precision": "32-true", "deterministic": True}
+    expected = predict(model, data, "val", **keywords)
+    fitting, forward, sizes = 3, model.net.forward, []
+
+    def greedy(inputs: Tensor) -> Tensor:
+        sizes.append(len(inputs))
+        if len(inputs) > fitting:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(inputs)
+
+    monkeypatch.setattr(model.net, "forward", greedy)
+    np.testing.assert_allclose(predict(model, data, "val", **keywords), expected, rtol=1e-5)
+    assert sizes == [7, 4, *[2] * 10]
+    assert "out of memory predicting 8 cells at a time: going on with 4" in capsys.readouterr().err
+    fitting = 0
+    with pytest.raises(TrainingError, match="predicting a single cell"):
+        predict(model, data, "val", **keywords)

@@ -163,13 +163,15 @@ def test_calibration_by_epoch_is_that_of_the_final_metrics(n_classes: int, posit
     truth = rng.integers(0, n_classes, 60)
     metrics = EpochMetrics(n_classes, positive)
     for rows in np.array_split(np.arange(60), 7):
-        metrics.update(torch.from_numpy(probs[rows]).float(), torch.from_numpy(truth[rows]))
+        metrics.update(
+            torch.from_numpy(probs[rows]).float(), torch.from_numpy(truth[rows]), torch.from_numpy(rows)
+        )
     expected = metric_values(truth, probs, positive)
     found = metrics.compute()
     assert float(found["ece"]) == pytest.approx(expected["ece"], abs=1e-6)
     assert float(found["brier"]) == pytest.approx(expected["brier"], abs=1e-6)
     metrics.reset()
-    metrics.update(torch.eye(n_classes), torch.arange(n_classes))
+    metrics.update(torch.eye(n_classes), torch.arange(n_classes), torch.arange(n_classes))
     assert len(metrics.seen()[1]) == n_classes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_models import NET, a_model, fitted, some_data
@@ -34,7 +35,7 @@ def test_epoch_metrics_equal_the_final_ones(tmp_path: Path) -> None:
         predictions_table(cells, logits, ("ALL", "HEM"), "r"), ("ALL", "HEM"), "ALL", standard_evaluation()
     )
     running = EpochMetrics(2, positive=0)
-    running.update(torch.from_numpy(logits).softmax(1), data.cells.labels[data.rows["val"]])
+    running.update(torch.from_numpy(logits).softmax(1), data.cells.labels[data.rows["val"]], data.rows["val"])
     for name, value in running.compute().items():
         if final[name]["value"] is not None:
             assert float(value) == pytest.approx(final[name]["value"], abs=1e-6), name
@@ -65,7 +66,7 @@ def test_resident_cells_give_the_same_batches() -> None:
     mapped, resident = some_data(), some_data(resident=True)
     for left, right in zip(mapped.train_dataloader(), resident.train_dataloader(), strict=True):
         assert torch.equal(left["image"], right["image"])
-    assert not fits_on_device(1, torch.device("cpu"))
+    assert not fits_on_device(np.zeros((1, 1, 1, 3), dtype=np.uint8), torch.device("cpu"))
 
 
 def test_a_limited_loader_spreads_over_the_part() -> None:

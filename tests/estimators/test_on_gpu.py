@@ -107,3 +107,39 @@ def test_every_net_trains_in_mixed_precision(name: str, precision: str, tmp_path
     about = record.read_json(tmp_path / "run" / record.RECORD)
     assert about["status"] == "finished"
     assert about["peak_device_memory_bytes"] > 0
+
+
+HUNGRY_NET = """
+import torch
+from torch import nn
+
+class Hungry(nn.Module):
+    def __init__(self, in_channels, n_classes, image_size):
+        super().__init__()
+        self.head = nn.Linear(in_channels, n_classes)
+
+    def forward(self, images):
+        if self.training and images.is_cuda:  # a tenth of the device for each cell
+            _, total = torch.cuda.mem_get_info(images.device)
+            torch.empty(len(images) * total // 10, dtype=torch.uint8, device=images.device)
+        return self.head(images.mean(dim=(2, 3)))
+
+    def stages(self):
+        return {"head": [self.head]}
+"""
+
+
+def test_a_batch_that_does_not_fit_on_the_device_is_trained_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hungry_net.py").write_text(HUNGRY_NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    data = ["data.n_cells=64", "data.n_subjects=10", "data.n_twins=1", "pipeline.image_size=32"]
+    own = ["model=own", "model.net._target_=hungry_net.Hungry", "trainer.batch_size=16"]
+    folder = tmp_path / "run"
+    assert train.main([*data, *own, "trainer.max_epochs=2", f"hydra.run.dir={folder}"]) == 0
+    about = record.read_json(folder / record.RECORD)
+    assert about["status"] == "finished"
+    assert about["accumulated_batches"] >= 2
+    assert about["out_of_memory"][0]["batch_in_memory"] > 9
+    assert about["out_of_memory"][0]["device"] == torch.cuda.get_device_name()
