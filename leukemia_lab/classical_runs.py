@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,7 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
     fitted = _fitted(settings, model, parts, len(cells.index.class_names))
     seconds = time.monotonic() - started
     path = folder.path / CHECKPOINTS / MODEL
+    folder.require_hold()
     path.parent.mkdir(exist_ok=True)
     save_model(fitted, path)
     return Trained(
@@ -44,6 +46,7 @@ def train_classical(settings: TrainSettings, cells: Cells, folder: RunFolder) ->
         embedded=embedded(data, parts["val"].features),
         record={
             "best_checkpoint": f"{CHECKPOINTS}/{MODEL}",
+            "n_weights": _n_numbers(fitted.model) + extractor.n_weights,
             "features": extractor.description,
             "weights_state": extractor.weights_state,
             "chosen": fitted.chosen,
@@ -101,6 +104,16 @@ def run_extractor(
             "file back that it was trained with, or train again with force=true"
         )
     return extractor
+
+
+def _n_numbers(model: Any) -> int:
+    """How many numbers a fitted model holds: all elements of its arrays, as pickle (protocol 5) sees them.
+
+    The counterpart of a net's weights: KNN holds every training cell, an SVM its support vectors, a forest its nodes.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    pickle.dumps(model, protocol=5, buffer_callback=buffers.append)
+    return sum(memoryview(buffer).nbytes // memoryview(buffer).itemsize for buffer in buffers)
 
 
 def _part(extractor: FeatureExtractor, cells: Cells, data: CellDataModule, part: str) -> Part:

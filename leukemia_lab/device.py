@@ -17,6 +17,20 @@ def resolve_device(accelerator: str, key: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if use_cuda else torch.device("cpu")
 
 
+def check_device_count(accelerator: str, n_devices: int, batch_size: int) -> None:
+    """Raise ConfigError where there are fewer than `n_devices`, or a batch has fewer cells than there are devices."""
+    if accelerator == "cuda" and n_devices > torch.cuda.device_count():
+        raise ConfigError(
+            f"trainer.devices={n_devices}: torch sees {torch.cuda.device_count()} CUDA device(s); set trainer.devices "
+            "to that at most"
+        )
+    if n_devices > batch_size:
+        raise ConfigError(
+            f"trainer.devices={n_devices}: a batch of trainer.batch_size={batch_size} cells has none for some of "
+            "them; set fewer devices, or a larger batch"
+        )
+
+
 def resolve_precision(precision: str, device: torch.device) -> str:
     """`auto` is bf16-mixed where the hardware multiplies bfloat16, else 32-true; other values stay."""
     if precision == "16-mixed" and device.type == "cpu":

@@ -59,7 +59,7 @@ def resolve_auto(settings: TrainSettings) -> TrainSettings:
     trainer = settings.trainer.model_copy(
         update={
             "accelerator": device.type,
-            "devices": 1,
+            "devices": _n_devices(settings),
             "precision": resolve_precision(settings.trainer.precision, device),
         }
     )
@@ -79,6 +79,11 @@ def resolve_auto(settings: TrainSettings) -> TrainSettings:
     if isinstance(resolved.model, NetModel):
         _check_training(resolved)
     return resolved
+
+
+def _n_devices(settings: TrainSettings) -> int:
+    wanted = settings.trainer.devices
+    return 1 if wanted == "auto" or isinstance(settings.model, ClassicalModel) else wanted
 
 
 def _resolved_model(model: NetModel | ClassicalModel, pipeline: Pipeline) -> NetModel | ClassicalModel:
@@ -150,7 +155,7 @@ def data_module(
     assert isinstance(size, int)  # resolve_auto has run
     images = decoded_images(cells.index, size, cache_folder())
     wanted = settings.trainer.resident
-    resident = fits_on_device(images.nbytes, device) if wanted == "auto" else wanted and device.type == "cuda"
+    resident = fits_on_device(images, device) if wanted == "auto" else wanted and device.type == "cuda"
     on_host = settings.augment.on_host if augmented else None
     return CellDataModule(
         images,

@@ -53,7 +53,8 @@ VERSION = 1  # raise it when the same settings give other features
 class FeatureExtractor:
     """Where features come from: what shaped them (hashed), in words, their names, how to get those of a part.
 
-    `weights` says which weights the net has that they come from; None where there is no net.
+    `weights` says which weights the net has that they come from; None where there is no net. `n_weights` counts
+    those before its head, 0 without a net.
     """
 
     shaped_by: dict[str, Any]
@@ -61,6 +62,7 @@ class FeatureExtractor:
     names: Callable[[int], Sequence[str]]
     extract: Callable[[str], npt.NDArray[np.float32]]
     weights: str | None = None
+    n_weights: int = 0
 
     @property
     def weights_state(self) -> str | None:
@@ -199,20 +201,25 @@ def trained_net_extractor(
     )
     name = model.hparams["net"].get("name", model.hparams["net"]["_target_"].rpartition(".")[2])
     description = f"activations before the last layer of {name}, {weights}"
-    return FeatureExtractor(shaped_by, description, numbered_names, extract, weights)
+    head = _head_weights(net)
+    n_weights = sum(weight.numel() for weight in net.parameters() if id(weight) not in head)
+    return FeatureExtractor(shaped_by, description, numbered_names, extract, weights, n_weights)
 
 
 def _state_hash(net: nn.Module) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    head = {
-        id(value) for module in _head(net) for value in module.parameters()
-    }  # takes no part in the features
+    head = _head_weights(net)
     for name, value in net.state_dict(keep_vars=True).items():
         if id(value) in head:
             continue
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _head_weights(net: nn.Module) -> set[int]:
+    """The ids of the weights that take no part in the features."""
+    return {id(weight) for module in _head(net) for weight in module.parameters()}
 
 
 def _head(net: nn.Module) -> list[nn.Module]:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from leukemia_lab.batch_pieces import BatchPieces
 from leukemia_lab.cells import Cells
 from leukemia_lab.dashboards import Embedded, embedded
 from leukemia_lab.data.datamodule import CellBatch, CellDataModule
 from leukemia_lab.estimators.checkpoints import BEST
-from leukemia_lab.estimators.fit import fit, load_model, predict
+from leukemia_lab.estimators.fit import FitResult, fit, load_model, predict
 from leukemia_lab.estimators.history import TrainingHistory
+from leukemia_lab.estimators.interruption import HoldGuard
 from leukemia_lab.estimators.losses import balanced_class_weights
+from leukemia_lab.estimators.memory import has_batch_norm, in_memory
 from leukemia_lab.estimators.neural import CellClassifier, Output
 from leukemia_lab.estimators.validation_curves import ValidationCurves
 from leukemia_lab.evaluation.figures import cell_grid_figure
@@ -30,33 +35,29 @@ from leukemia_lab.runs.projector import MAX_CELLS
 from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import NetModel, TrainSettings
 from leukemia_lab.schema.fields import Target
+from leukemia_lab.search.pruning import pruning_callbacks
+from leukemia_lab.several_devices import fit_on_devices
+from leukemia_lab.sweeping.job import TrialAddress
 
 PICTURES = 8  # cells in the grid raw -> filtered -> augmented
 
 
-def train_net(settings: TrainSettings, cells: Cells, folder: RunFolder, logger: TensorBoardLogger) -> Trained:
-    """Fit the net of `settings.model`, or go on with it, and predict the training and validation parts."""
+def train_net(
+    settings: TrainSettings,
+    cells: Cells,
+    folder: RunFolder,
+    logger: TensorBoardLogger,
+    trial: TrialAddress | None,
+) -> Trained:
+    """Fit the net of `settings.model`, or go on with it, and predict the training and validation parts.
+
+    Raises:
+        PrunedRunError: the search of `trial` has ended it.
+    """
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     data = training_data(settings, cells)
-    model = _model(settings, cells, data, folder)
-    _log_pictures(logger, model, data, folder, cells.stamps)
-    tensorboard.log_layout(logger)
-    _announce(settings, cells, model)
-    if data.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(data.device)
-    fitted = fit(
-        model,
-        data,
-        checkpoints=folder.path / record.CHECKPOINTS,
-        logger=logger,
-        max_epochs=settings.trainer.max_epochs,
-        monitor=settings.trainer.monitor,
-        patience=settings.trainer.patience,
-        precision=settings.trainer.precision,
-        deterministic=settings.trainer.deterministic,
-        gradient_clip_norm=settings.optim.gradient_clip_norm,
-        callbacks=[TrainingHistory(folder.path / record.HISTORY), ValidationCurves(cells.stamps)],
-    )
+    data.n_ranks = int(settings.trainer.devices)
+    fitted = _fit_in_memory(settings, cells, data, folder, logger, trial)
     best = load_model(fitted.best_checkpoint)
     return Trained(
         logits={part: _predict(settings, best, data, part, "logits") for part in SEEN_PARTS},
@@ -65,18 +66,70 @@ def train_net(settings: TrainSettings, cells: Cells, folder: RunFolder, logger: 
         record={
             "best_checkpoint": f"{record.CHECKPOINTS}/{BEST}",
             "best_epoch": fitted.best_epoch,
+            "n_weights": sum(weight.numel() for weight in best.net.parameters()),
             "epochs": fitted.n_epochs,
             "images_per_second": fitted.images_per_second,
-            "peak_device_memory_bytes": _peak_memory(data),
+            "peak_device_memory_bytes": fitted.peak_device_memory_bytes,
         },
         data=data,
         net=best,
     )
 
 
-def _peak_memory(data: CellDataModule) -> int | None:
-    """The most that PyTorch held on the GPU during the fit, resident cells included; None on a CPU."""
-    return torch.cuda.max_memory_allocated(data.device) if data.device.type == "cuda" else None
+def fit_net(
+    settings: TrainSettings,
+    model: CellClassifier,
+    data: CellDataModule,
+    run_folder: Path,
+    stamps: Sequence[str],
+    logger: TensorBoardLogger | None,
+    trial: TrialAddress | None,
+    guards: Sequence[Callback] = (),
+) -> FitResult:
+    """Fit `model` as the settings say; without a logger, as one of several devices that leaves the files to another."""
+    history = run_folder / record.HISTORY
+    writing = [] if logger is None else [TrainingHistory(history), ValidationCurves(stamps)]
+    return fit(
+        model,
+        data,
+        checkpoints=run_folder / record.CHECKPOINTS,
+        logger=logger,
+        max_epochs=settings.trainer.max_epochs,
+        monitor=settings.trainer.monitor,
+        patience=settings.trainer.patience,
+        precision=settings.trainer.precision,
+        deterministic=settings.trainer.deterministic,
+        gradient_clip_norm=settings.optim.gradient_clip_norm,
+        callbacks=[*guards, *writing, *pruning_callbacks(trial, history, settings.trainer.monitor)],
+    )
+
+
+def _fit_in_memory(
+    settings: TrainSettings,
+    cells: Cells,
+    data: CellDataModule,
+    folder: RunFolder,
+    logger: TensorBoardLogger,
+    trial: TrialAddress | None,
+) -> FitResult:
+    """The fit; where memory runs out it goes on from its last checkpoint with twice as many pieces of a batch."""
+    models = [
+        _model(settings, cells, data, folder)
+    ]  # the first attempt takes it: a failed one is not to be kept
+    _log_pictures(logger, models[0], data, folder, cells.stamps)
+    tensorboard.log_layout(logger)
+    _announce(settings, cells, models[0])
+    pieces = BatchPieces(folder, data, normalised=has_batch_norm(models[0].net))
+
+    def attempt() -> FitResult:
+        model = models.pop() if models else _model(settings, cells, data, folder)
+        if data.n_ranks == 1:
+            guards = [HoldGuard(folder)]
+            return fit_net(settings, model, data, folder.path, cells.stamps, logger, trial, guards)
+        logger.experiment.close()  # a server reads event files one after the other: what follows goes into new ones
+        return fit_on_devices(settings, cells, folder, model, data.accumulated, trial)
+
+    return in_memory(attempt, pieces.double)
 
 
 def net_predictor(
@@ -168,10 +221,12 @@ def _load_weights(node: NetModel, model: CellClassifier, folder: RunFolder) -> N
 def _announce(settings: TrainSettings, cells: Cells, model: CellClassifier) -> None:
     n_weights = sum(weight.numel() for weight in model.net.parameters())
     n_learning = sum(weight.numel() for weight in model.net.parameters() if weight.requires_grad)
+    n_devices, device = settings.trainer.devices, settings.trainer.accelerator
+    where = device if n_devices == 1 else f"{n_devices} processes of {device}"
     learning = "" if n_learning == n_weights else f", of which {n_learning:,} learn at first"
     CONSOLE.print(
         f"{settings.model.name}: {n_weights:,} weights{learning}, {settings.pipeline.image_size} px, "
-        f"{settings.trainer.precision} on {settings.trainer.accelerator}, {settings.protocol.name}"
+        f"{settings.trainer.precision} on {where}, {settings.protocol.name}"
         + "".join(f"  [{stamp}]" for stamp in cells.stamps),
         markup=False,
     )

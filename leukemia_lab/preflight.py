@@ -7,6 +7,7 @@ from torch import nn
 
 from leukemia_lab.cells import missing_files
 from leukemia_lab.data.host_augment import check_policy
+from leukemia_lab.device import check_device_count
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.estimators.classifiers import classifier_faults
 from leukemia_lab.estimators.neural import input_pipeline
@@ -38,6 +39,8 @@ def build_faults(settings: TrainSettings) -> list[str]:
         return missing
     try:
         settings = resolve_auto(settings)
+        trainer = settings.trainer
+        check_device_count(trainer.accelerator, int(trainer.devices), trainer.batch_size)
         in_channels = _try_pipeline(settings)
         if isinstance(settings.model, ClassicalModel):
             classifier = settings.model.classifier

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from leukemia_lab.schema.fields import (
     Auto,
@@ -18,12 +18,6 @@ from leukemia_lab.schema.fields import (
     Positive,
     Target,
 )
-
-
-def _one_device(count: int) -> int:
-    if count != 1:
-        raise ValueError(f"{count} devices: a run uses exactly one; set trainer.devices=1")
-    return count
 
 
 class Augment(Node):
@@ -66,7 +60,7 @@ class Trainer(Node):
     patience: Count | None
     batch_size: Count
     accelerator: Literal["auto", "cpu", "cuda"]
-    devices: Auto | Annotated[int, AfterValidator(_one_device)]
+    devices: Auto | Count
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true"]
     deterministic: bool
     resident: Auto | bool
