@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leukemia_lab.command import Command, JobResult, Place, run_command
+from leukemia_lab.command import Command, Place, run_command
 from leukemia_lab.errors import UnexpectedDataError
 from leukemia_lab.runs.record import made_folder
 from leukemia_lab.schema import AuditSettings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AUDITS = Path("audits")
 
 
-def job(settings: AuditSettings, place: Place) -> JobResult:
+def job(settings: AuditSettings, place: Place) -> None:
     """Audit the data, write what was found, show it.
 
     Raises:
@@ -50,7 +50,6 @@ def job(settings: AuditSettings, place: Place) -> JobResult:
             f"{counted(n_bad, 'fault')} of files, label tables or folders, listed as `faults` in "
             f"{folder / 'audit.json'}. Mend them, or leave such files out of runs with data.bad_files=skip."
         )
-    return JobResult(folder, None)
 
 
 def findings(settings: AuditSettings) -> Findings:
@@ -121,7 +120,7 @@ def build_faults(settings: AuditSettings) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("audit", AuditSettings, job, build_faults, None)
+    command = Command("audit", AuditSettings, job, build_faults)
     return run_command(command, sys.argv[1:] if argv is None else argv)
 
 

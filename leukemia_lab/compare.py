@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from leukemia_lab.command import Command, JobResult, Place, run_command
+from leukemia_lab.command import Command, Place, run_command
 from leukemia_lab.schema import CompareSettings
 
 
-def job(settings: CompareSettings, place: Place) -> JobResult:
+def job(settings: CompareSettings, place: Place) -> None:
     """Compare the runs; nothing of them changes, and no test part is opened."""
     from leukemia_lab.comparing import compare
 
     compare(settings)
-    return JobResult(Path() if settings.output is None else settings.output, None)
 
 
 def build_faults(settings: CompareSettings) -> list[str]:
@@ -42,7 +40,7 @@ def build_faults(settings: CompareSettings) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("compare", CompareSettings, job, build_faults, None)
+    command = Command("compare", CompareSettings, job, build_faults)
     return run_command(command, sys.argv[1:] if argv is None else argv)
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -42,6 +42,8 @@ SUPPLIED = {
     "augment.on_device": (),
     "augment.on_host": (),
     "optim.optimizer": ("params", "lr", "weight_decay"),
+    "search.sampler": ("seed",),
+    "search.pruner": (),
 }
 
 
@@ -74,7 +76,7 @@ def config_loader(extra_dir: str | None) -> ConfigLoader:
     return ConfigLoaderImpl(config_search_path=search_path)
 
 
-class Composer:
+class Composer(Generic[Settings]):
     """Composes one primary config (`train`, `evaluate`) and words everything that is wrong with it."""
 
     def __init__(self, config_name: str, settings: type[Settings], extra_dir: str | None) -> None:

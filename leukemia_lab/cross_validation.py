@@ -9,15 +9,20 @@ from statistics import fmean
 from typing import Any
 
 from leukemia_lab import training
-from leukemia_lab.cells import Cells, draw_folds, is_of_folds, read_cells
-from leukemia_lab.errors import InterruptedRunError, LeukemiaLabError
+from leukemia_lab.cells import Cells, draw_folds, is_of_folds
+from leukemia_lab.errors import InterruptedRunError, LeukemiaLabError, PrunedRunError
 from leukemia_lab.evaluation.folds import balance_table, fold_balance, mean_metrics
 from leukemia_lab.experiment import SEEN_PARTS, resolve_auto
 from leukemia_lab.hashing import content_hash
 from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.runs import record, tensorboard
+from leukemia_lab.runs.deaths import heed_deaths
 from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import TrainSettings
+from leukemia_lab.search.pruning import TrialReports, objective_by_folds
+from leukemia_lab.shared_cells import shared_known_cells
+from leukemia_lab.sweeping.job import TrialAddress
+from leukemia_lab.training import Order
 
 
 @dataclass(frozen=True)
@@ -30,30 +35,32 @@ class Fold:
 
 
 def train(
-    settings: TrainSettings, parent: Path, given: Path | None, overrides: Sequence[str] | None = None
+    settings: TrainSettings, parent: Path, given: Path | None, order: Order
 ) -> tuple[Path, float | None]:
     """Train what `settings` stand for, finish it, or return it: its folder and its objective.
 
     A cross-validation has its folder as a run has, `given` or `<parent>/<model>-<identity>`; in it the runs
     of its folds are `fold_0`, `fold_1`, …, and its objective is the mean of theirs. All splits are made before
-    the first fold is trained. `overrides`, what was typed to get the settings, stand in its record.
+    the first fold is trained.
 
     Raises:
         LeukemiaLabError: as `training.train` does; a fold's error names the fold.
     """
     if not is_of_folds(settings.protocol):
-        return training.train(settings, parent, given, overrides)
+        return training.train(settings, parent, given, order)
     settings = resolve_auto(settings)
-    known = read_cells(settings)
-    folds = [Fold(f"fold_{k}", fold, cells) for k, (fold, cells) in enumerate(draw_folds(known, settings))]
+    drawn = draw_folds(shared_known_cells(settings), settings)
+    folds = [Fold(f"fold_{k}", fold, cells) for k, (fold, cells) in enumerate(drawn)]
     identities = [training.split_identity(fold.settings, fold.cells) for fold in folds]
     identity = content_hash({"kind": record.CROSS_VALIDATION, "folds": identities})
     path = training.default_folder(parent, settings, identity) if given is None else given
+    order.opened(path)
 
     def work(folder: RunFolder) -> None:
-        _start_record(settings, folds, identities, folder, overrides)
+        _start_record(settings, folds, identities, folder, order)
         with training.recorded(folder):
-            _train(settings, folds, folder)
+            heed_deaths(folder, give_up=order.give_up)
+            _train(settings, folds, folder, order.trial)
 
     return training.finished(path, identity, settings, work)
 
@@ -71,7 +78,7 @@ def _start_record(
     folds: Sequence[Fold],
     identities: Sequence[str],
     folder: RunFolder,
-    overrides: Sequence[str] | None,
+    order: Order,
 ) -> None:
     stamps = dict.fromkeys(stamp for fold in folds for stamp in fold.cells.stamps)
     looks = folder.record["test_looks_by_split"]
@@ -79,7 +86,7 @@ def _start_record(
         settings,
         replace(folds[0].cells, stamps=tuple(stamps)),
         folder,
-        overrides,
+        order,
         kind=record.CROSS_VALIDATION,
         protocol=settings.protocol.model_dump(mode="json"),
         folds=[
@@ -91,18 +98,27 @@ def _start_record(
     )
 
 
-def _train(settings: TrainSettings, folds: Sequence[Fold], folder: RunFolder) -> None:
+def _train(
+    settings: TrainSettings, folds: Sequence[Fold], folder: RunFolder, trial: TrialAddress | None
+) -> None:
+    reports = None if trial is None else TrialReports(trial)
+    paths = [folder.path / fold.name for fold in folds]
     for k, fold in enumerate(folds):
-        path = folder.path / fold.name
-        where = f"fold {k} of {len(folds)} ({path})"
+        where = f"fold {k} of {len(folds)} ({paths[k]})"
         CONSOLE.print(where, markup=False)
         try:
-            training.train_split(fold.settings, fold.cells, folder.path, path)
+            training.train_split(fold.settings, fold.cells, folder.path, paths[k], Order())
         except InterruptedRunError:
             raise
         except LeukemiaLabError as error:
-            raise type(error)(f"{where}: {error}") from error
-    documents = [RunFolder.existing(folder.path / fold.name).metrics() for fold in folds]
+            named = type(error)(f"{where}: {error}")
+            vars(named).update(vars(error))  # its facts too stand in the record of the whole
+            raise named from error
+        if reports is not None and k + 1 < len(folds):
+            objective = objective_by_folds(reports, paths[: k + 1])
+            if objective is not None:
+                raise PrunedRunError(objective)
+    documents = [RunFolder.existing(path).metrics() for path in paths]
     document = mean_document(documents, folder.record["stamps"])
     stamps = folder.record["stamps"]
     config = record.flat(settings.model_dump(mode="json"))

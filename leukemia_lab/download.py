@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from leukemia_lab.command import Command, JobResult, Place, run_command
+from leukemia_lab.command import Command, Place, run_command
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.schema import DownloadSettings
 
 
-def job(settings: DownloadSettings, place: Place) -> JobResult:
+def job(settings: DownloadSettings, place: Place) -> None:
     """Download and count."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -19,12 +19,12 @@ def job(settings: DownloadSettings, place: Place) -> JobResult:
     idle = [text for text in HydraConfig.get().overrides.task if text.lstrip("+").startswith("data.")]
     if idle:
         raise ConfigError(f"{', '.join(idle)}: of no effect; the folder of a download is output=<folder>")
-    return JobResult(download(settings.mirror, settings.output), None)
+    download(settings.mirror, settings.output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("download", DownloadSettings, job, lambda _: [], None)
+    command = Command("download", DownloadSettings, job, lambda _: [])
     return run_command(command, sys.argv[1:] if argv is None else argv)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from leukemia_lab.command import Command, JobResult, Place, run_command
+from leukemia_lab.command import Command, Place, run_command
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.schema import ExportSettings
 
 WITH_A_RUN = ("run", "features", "parts", "output", "data_root", "force", "pixels", "morphology", "trainer")
 
 
-def job(settings: ExportSettings, place: Place) -> JobResult:
+def job(settings: ExportSettings, place: Place) -> None:
     """Write the file of features."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -20,7 +20,7 @@ def job(settings: ExportSettings, place: Place) -> JobResult:
 
     if settings.run is not None:
         _refuse_a_second_answer(HydraConfig.get().overrides.task)
-    return JobResult(export(settings), None)
+    export(settings)
 
 
 def _refuse_a_second_answer(overrides: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ def build_faults(settings: ExportSettings) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("export_features", ExportSettings, job, build_faults, None)
+    command = Command("export_features", ExportSettings, job, build_faults)
     return run_command(command, sys.argv[1:] if argv is None else argv)
 
 

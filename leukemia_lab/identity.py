@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from leukemia_lab.data.images import RESIZE_METHOD
@@ -25,6 +26,8 @@ def identity_settings(settings: TrainSettings) -> dict[str, Any]:
     for node, keys in WITHOUT_EFFECT.items():
         for key in keys:
             (values[node] if node else values).pop(key, None)
+    if values["trainer"]["devices"] != "auto":
+        values["trainer"]["devices"] = 1  # any number of them gives the same result
     _take_models_own(values)
     values["pipeline"]["log"] = _log_in_effect(values["pipeline"]["log"])
     values["model"] = _model_in_effect(values["model"], settings)
@@ -49,20 +52,18 @@ def run_identity(
     )
 
 
-def sweep_identity(jobs: list[TrainSettings]) -> str:
-    """The hash that names a sweep: its jobs, however they were written down, and where its data are."""
-    return content_hash(
-        {
-            "jobs": sorted(
-                content_hash(
-                    identity_settings(job)
-                    | {"data": job.data.model_dump(mode="json"), "weights_path": job.model.weights_path}
-                    | {"protocol": job.protocol.model_dump(mode="json")}
-                )
-                for job in jobs
-            )
-        }
+def job_settings(settings: TrainSettings) -> dict[str, Any]:
+    """All that decides what a run computes, before its data are read: with where these are."""
+    return (
+        identity_settings(settings)
+        | {"data": settings.data.model_dump(mode="json"), "weights_path": settings.model.weights_path}
+        | {"protocol": settings.protocol.model_dump(mode="json")}
     )
+
+
+def sweep_identity(jobs: Sequence[TrainSettings]) -> str:
+    """The hash that names a sweep by its jobs, in any order."""
+    return content_hash({"jobs": sorted(content_hash(job_settings(job)) for job in jobs)})
 
 
 def _take_models_own(values: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from leukemia_lab.command import Command, JobResult, Place, run_command
+from leukemia_lab.command import Command, Place, run_command
+from leukemia_lab.errors import ConfigError
 from leukemia_lab.runs.record import made_folder
 from leukemia_lab.schema import ReportSettings
 
@@ -16,7 +17,7 @@ REPORTS = Path("reports")
 PAGE, TEXT, TABLE = "report.html", "report.md", "leaderboard.csv"
 
 
-def job(settings: ReportSettings, place: Place) -> JobResult:
+def job(settings: ReportSettings, place: Place) -> None:
     """Collect the runs, write the report of them, show its cautions and leaders."""
     from leukemia_lab import __version__
     from leukemia_lab.config import standard_evaluation
@@ -27,7 +28,11 @@ def job(settings: ReportSettings, place: Place) -> JobResult:
     from leukemia_lab.reporting.terminal import shown
     from leukemia_lab.results.collect import collect, read_run
     from leukemia_lab.runs.record import now, write_atomically
+    from leukemia_lab.sweeping.watching import watch
 
+    if settings.watch:
+        watch(_one_sweep(settings))
+        return
     collected = collect(settings.runs)
     if settings.ensemble:
         added = ensemble([read_run(path) for path in settings.ensemble], standard_evaluation())
@@ -43,7 +48,12 @@ def job(settings: ReportSettings, place: Place) -> JobResult:
     RESULTS.print(
         f"all of it: {folder / PAGE}, {folder / TEXT}, {folder / TABLE}", markup=False, soft_wrap=True
     )
-    return JobResult(folder, None)
+
+
+def _one_sweep(settings: ReportSettings) -> Path:
+    if len(settings.runs) != 1:
+        raise ConfigError(f"watch=true looks on one sweep, given are {len(settings.runs)} paths in runs")
+    return settings.runs[0]
 
 
 def _folder(settings: ReportSettings) -> Path:
@@ -59,7 +69,7 @@ def _folder(settings: ReportSettings) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("report", ReportSettings, job, lambda _: [], None)
+    command = Command("report", ReportSettings, job, lambda _: [])
     return run_command(command, sys.argv[1:] if argv is None else argv)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leukemia_lab.command import Command, JobResult, Place, run_command
+from leukemia_lab.command import Command, Place, run_command
 from leukemia_lab.errors import RunError
 from leukemia_lab.schema import SplitSettings
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # --help need not wait for pandas
 SPLITS = Path("splits")
 
 
-def job(settings: SplitSettings, place: Place) -> JobResult:
+def job(settings: SplitSettings, place: Place) -> None:
     """Draw the split, or those of all folds; show the balance reached and write them.
 
     Raises:
@@ -40,7 +40,6 @@ def job(settings: SplitSettings, place: Place) -> JobResult:
         _write(cells.split, target)
         stamps = "".join(f" [{stamp}]" for stamp in cells.stamps)
         RESULTS.print(f"split {cells.split.hash[:12]}{stamps}: {target}", markup=False, soft_wrap=True)
-    return JobResult(path.parent, None)
 
 
 def build_faults(settings: SplitSettings) -> list[str]:
@@ -82,7 +81,7 @@ def _write(split: Split, path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("split", SplitSettings, job, build_faults, None)
+    command = Command("split", SplitSettings, job, build_faults)
     return run_command(command, sys.argv[1:] if argv is None else argv)
 
 

@@ -20,6 +20,7 @@ from leukemia_lab.errors import ConfigError
 from leukemia_lab.wording import nearest
 
 KEY = "_target_"
+EXTRAS = {"optuna": "search"}  # optional packages that our own configs name, and what installs them
 
 
 def locate(path: str) -> Callable[..., Any]:
@@ -43,6 +44,8 @@ def locate(path: str) -> Callable[..., Any]:
         if not callable(found):
             raise ConfigError(f"{path} is a {type(found).__name__}, not a class or function")
         return typing.cast("Callable[..., Any]", found)
+    if parts[0] in EXTRAS:
+        raise ConfigError(f"{parts[0]} is not installed: pip install 'leukemia-lab[{EXTRAS[parts[0]]}]'")
     raise ConfigError(
         f"no module {parts[0]!r} can be imported; write package.module.name, and put your own file's folder "
         f"on PYTHONPATH"

@@ -8,40 +8,41 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from leukemia_lab.command import Command, JobResult, Place, run_command
-from leukemia_lab.schema import TrainSettings
+from leukemia_lab.command import DONE, SOME_FAILED, Command, Place, run_command
+from leukemia_lab.multirun import Multirun
+from leukemia_lab.schema import TrainCommandSettings
 
 
-def job(settings: TrainSettings, place: Place) -> JobResult:
+def job(settings: TrainCommandSettings, place: Place) -> None:
     """Train, or return the finished run of the same identity."""
     from leukemia_lab.cross_validation import (
         show,
         train,
     )  # imports torch, which --help and bad input need not wait for
+    from leukemia_lab.training import RUNS_DIR, Order
 
-    folder, objective = train(settings, place.parent, place.folder, place.overrides)
-    if not place.in_sweep:  # a sweep ends with one table
-        show(folder)
-    return JobResult(folder, objective)
+    folder, _ = train(settings.as_training(), RUNS_DIR, place.folder, Order(place.overrides))
+    show(folder)
 
 
-def build_faults(settings: TrainSettings) -> list[str]:
-    """What building the pipeline, the net and the optimiser shows."""
+def build_faults(settings: TrainCommandSettings) -> list[str]:
+    """What building the pipeline, the net and the optimiser shows, and what the launcher lacks."""
     from leukemia_lab import preflight
+    from leukemia_lab.sweeping.launchers import launcher_faults
 
-    return preflight.build_faults(settings)
+    return [*launcher_faults(settings.launcher), *preflight.build_faults(settings.as_training())]
 
 
-def sweep_identity(jobs: list[TrainSettings]) -> str:
-    """The name of a sweep's folder."""
-    from leukemia_lab import identity
+def sweep(found: Multirun[TrainCommandSettings]) -> int:
+    """Train every run of a multirun; the exit status says whether all ended well."""
+    from leukemia_lab.sweeping.carrying_out import carry_out
 
-    return identity.sweep_identity(jobs)
+    return DONE if carry_out(found) else SOME_FAILED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("train", TrainSettings, job, build_faults, sweep_identity)
+    command = Command("train", TrainCommandSettings, job, build_faults, sweep)
     return run_command(command, sys.argv[1:] if argv is None else argv)
 
 

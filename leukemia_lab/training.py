@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ import pandas as pd
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from leukemia_lab.cells import Cells, prepare_cells
+from leukemia_lab.cells import Cells
 from leukemia_lab.classical_runs import train_classical
 from leukemia_lab.config import standard_evaluation
 from leukemia_lab.dashboards import log_part, log_projector
 from leukemia_lab.data.split_files import write_split
 from leukemia_lab.device import device_name, resolve_device
-from leukemia_lab.errors import InterruptedRunError
+from leukemia_lab.errors import HeldRunError, InterruptedRunError, PrunedRunError, TrainingError
 from leukemia_lab.estimators.checkpoints import OBJECTIVE
+from leukemia_lab.estimators.memory import free_memory
 from leukemia_lab.evaluation.document import metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, write_predictions
 from leukemia_lab.evaluation.result_lines import show_metrics
@@ -32,38 +34,52 @@ from leukemia_lab.initial_weights import weights_hash
 from leukemia_lab.net_runs import train_net
 from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.runs import record, tensorboard
+from leukemia_lab.runs.deaths import count_death, heed_deaths
 from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import ClassicalModel, TrainSettings
+from leukemia_lab.shared_cells import shared_cells
+from leukemia_lab.sweeping.job import TrialAddress
+
+OF_FAILURE = ("error", "traceback")  # fields of the record
+RUNS_DIR = Path("runs")
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who asks for a run: the words that were typed to get its settings, the trial of a search that it reports to.
+
+    `opened` hears of the run folder before anything is done in it. With `give_up` the run fails untried where too
+    many processes have died over it (`runs.deaths`).
+    """
+
+    overrides: Sequence[str] | None = None
+    trial: TrialAddress | None = None
+    opened: Callable[[Path], None] = lambda _: None
+    give_up: bool = False
 
 
 def train(
-    settings: TrainSettings, parent: Path, given: Path | None, overrides: Sequence[str] | None = None
+    settings: TrainSettings, parent: Path, given: Path | None, order: Order
 ) -> tuple[Path, float | None]:
     """Train a run, finish an interrupted one, or return a finished one: its folder and its objective (val AUROC).
 
-    The folder is `given`, or `<parent>/<model>-<identity>`. `overrides`, what was typed to get the settings, stand in
-    the record.
+    The folder is `given`, or `<parent>/<model>-<identity>`.
 
     Raises:
         LeukemiaLabError: bad data, a split that cannot be made, a folder that is another run's, an interruption.
     """
     settings = resolve_auto(settings)
-    return train_split(settings, prepare_cells(settings), parent, given, overrides)
+    return train_split(settings, shared_cells(settings), parent, given, order)
 
 
 def train_split(
-    settings: TrainSettings,
-    cells: Cells,
-    parent: Path,
-    given: Path | None,
-    overrides: Sequence[str] | None = None,
+    settings: TrainSettings, cells: Cells, parent: Path, given: Path | None, order: Order
 ) -> tuple[Path, float | None]:
     """`train` on cells that are split already, with settings in which every `auto` is resolved."""
     identity = split_identity(settings, cells)
     path = default_folder(parent, settings, identity) if given is None else given
-    return finished(
-        path, identity, settings, lambda folder: _train_recorded(settings, cells, folder, overrides)
-    )
+    order.opened(path)
+    return finished(path, identity, settings, lambda folder: _train_recorded(settings, cells, folder, order))
 
 
 def finished(
@@ -77,8 +93,12 @@ def finished(
         )
     else:
         with folder.held():
+            folder.require_identity(identity)  # another process may have put its own run here
+            count_death(folder)
             if not folder.finished:  # another process may have been faster
+                free_memory()  # of a run before in this process that failed: its error has held on to it until now
                 work(folder)
+                free_memory()
     return folder.path, folder.metrics()["objective"]
 
 
@@ -99,14 +119,13 @@ def show(folder: Path) -> None:
     RESULTS.print(f"run folder: {folder}", markup=False, soft_wrap=True)
 
 
-def _train_recorded(
-    settings: TrainSettings, cells: Cells, folder: RunFolder, overrides: Sequence[str] | None
-) -> None:
+def _train_recorded(settings: TrainSettings, cells: Cells, folder: RunFolder, order: Order) -> None:
     folder.set_split(cells.split.hash)
-    start_record(settings, cells, folder, overrides, protocol=cells.split.protocol)
+    start_record(settings, cells, folder, order, protocol=cells.split.protocol)
     write_split(cells.split, folder.path / record.SPLIT)
     with recorded(folder):
-        _train(settings, cells, folder)
+        heed_deaths(folder, give_up=order.give_up)
+        _train(settings, cells, folder, order.trial)
 
 
 @contextmanager
@@ -115,8 +134,11 @@ def recorded(folder: RunFolder) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
-    except (InterruptedRunError, KeyboardInterrupt):
+    except (InterruptedRunError, KeyboardInterrupt, HeldRunError):  # of a fold that another process has
         folder.update(status="interrupted", finished=record.now())
+        raise
+    except PrunedRunError as pruned:
+        folder.update(status="pruned", finished=record.now(), objective=pruned.objective)
         raise
     except Exception as error:
         folder.update(
@@ -124,6 +146,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
             finished=record.now(),
             error=f"{type(error).__name__}: {error}",
             traceback=traceback.format_exc(),
+            **(error.facts if isinstance(error, TrainingError) else {}),
         )
         raise
     finally:
@@ -131,10 +154,12 @@ def recorded(folder: RunFolder) -> Iterator[None]:
 
 
 def start_record(
-    settings: TrainSettings, cells: Cells, folder: RunFolder, overrides: Sequence[str] | None, **fields: Any
+    settings: TrainSettings, cells: Cells, folder: RunFolder, order: Order, **fields: Any
 ) -> None:
     """Write config.yaml and what is known before a run begins of settings, data, software, hardware; `fields` too."""
     device = resolve_device(settings.trainer.accelerator, "trainer.accelerator")
+    for field in [name for name in folder.record if name in OF_FAILURE or name.startswith("nan_")]:
+        del folder.record[field]  # of an attempt before this one
     folder.update(
         status="running",
         started=record.now(),
@@ -145,26 +170,29 @@ def start_record(
         positive=cells.index.positive,
         stamps=list(cells.stamps),
         model=settings.model.name,
-        overrides=None if overrides is None else list(overrides),
+        overrides=None if order.overrides is None else list(order.overrides),
+        trial=None if order.trial is None else order.trial.shown(),
         weights_hash=weights_hash(settings.model),
         versions=record.versions(),
         commit=record.commit(),
         hardware={"processor": record.processor(), "device": device_name(device)},
+        devices=settings.trainer.devices,
         **fields,
     )
     config = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     record.write_atomically(folder.path / record.CONFIG, config)
 
 
-def _train(settings: TrainSettings, cells: Cells, folder: RunFolder) -> None:
+def _train(settings: TrainSettings, cells: Cells, folder: RunFolder, trial: TrialAddress | None) -> None:
     (folder.path / record.FIGURES).mkdir(exist_ok=True)
     with tensorboard.logging_to(folder.path) as logger:
         tensorboard.log_about(logger, record.flat(settings.model_dump(mode="json")), cells.stamps)
         if isinstance(settings.model, ClassicalModel):
             trained = train_classical(settings, cells, folder)
         else:
-            trained = train_net(settings, cells, folder, logger)
+            trained = train_net(settings, cells, folder, logger, trial)
         predictions = _predictions(cells, trained, run_id=folder.record["identity"])
+        folder.require_hold()
         write_predictions(predictions, folder.path / record.PREDICTIONS)
         document = _show(settings, cells, folder, logger, predictions, trained)
     folder.write_metrics(document)

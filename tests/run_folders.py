@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 import yaml
 from PIL import Image
+from small_runs import composed
 
-from leukemia_lab.config import Composer, checked
 from leukemia_lab.evaluation.document import metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, write_predictions
 from leukemia_lab.experiment import resolve_auto
 from leukemia_lab.hashing import content_hash
-from leukemia_lab.schema import TrainSettings
 from leukemia_lab.schema.evaluation import Evaluation
 
 EVALUATION = Evaluation(level=0.95, interval="jackknife", calibration="temperature", min_sensitivity=None)
@@ -123,8 +122,7 @@ def make_run(
 @cache
 def settings(model: str) -> dict[str, Any]:
     """A whole configuration of this model, as `train` writes it."""
-    composer = Composer("train", TrainSettings, None)
-    config = resolve_auto(checked(TrainSettings, composer.compose([f"model={model}"])))
+    config = resolve_auto(composed(f"model={model}"))
     return dict(config.model_dump(mode="json"))
 
 

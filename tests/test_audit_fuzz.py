@@ -149,7 +149,7 @@ class Fire:
         """The exit status of the command's job; whatever is no error of ours is raised."""
         self.seen.clear()
         try:
-            audit.job(self.settings, Place(self.output, None, in_sweep=False))
+            audit.job(self.settings, Place(self.output))
         except UnexpectedDataError:
             return 1
         except DataError as error:

@@ -12,18 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_runs import BAD_INPUT, DATA, DONE, MORE_DATA, record_of
+from small_runs import BAD_INPUT, DATA, DONE, MORE_DATA, composed, record_of
 
 from leukemia_lab import evaluate, export_features, train
 from leukemia_lab.cells import prepare_cells
-from leukemia_lab.config import Composer, checked
 from leukemia_lab.data.images import fit_square, read_rgb
 from leukemia_lab.estimators.classical import ClassicalFit, Part, fit_classical
 from leukemia_lab.evaluation.predictions import read_predictions
 from leukemia_lab.experiment import resolve_auto
 from leukemia_lab.features.table import read_features
 from leukemia_lab.runs import record
-from leukemia_lab.schema import TrainSettings
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +116,7 @@ def test_exported_pixels_are_those_of_the_named_cell(log_mode: str) -> None:
     given = [*DATA, "model=simple_cnn", "features=pixels", "pixels.size=8", f"pipeline.log.mode={log_mode}"]
     assert export_features.main([*given, "pipeline.normalise=none", "output=pixels.parquet"]) == DONE
     table = read_features(Path("pixels.parquet"))
-    settings = checked(TrainSettings, Composer("train", TrainSettings, None).compose(DATA))
+    settings = composed(*DATA)
     root = prepare_cells(resolve_auto(settings)).index.root
     image_of = [fit_square(read_rgb(root / cell), 32) for cell in table.cells["cell_id"]]
     unit = torch.from_numpy(np.stack(image_of)).permute(0, 3, 1, 2).float() / 255
@@ -147,8 +145,7 @@ def test_a_sweep_over_what_a_baseline_does_not_use_fits_it_once(tmp_path: Path) 
     sweep = [*DATA, "model=rf", "optim.lr=1e-3,1e-4", "model.pretrained=true,false", "hydra.sweep.dir=sweep"]
     assert train.main(["-m", *sweep]) == DONE
     table = pd.read_csv(tmp_path / "sweep" / "table.csv")
-    assert len(table) == 4
-    assert table["run"].nunique() == 1
+    assert len(table) == 1
     assert len([path for path in (tmp_path / "sweep").iterdir() if path.name.startswith("rf-")]) == 1
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from pydantic import BaseModel
+from small_runs import composed
 
 from leukemia_lab import evaluate, train
 from leukemia_lab.config import Composer, checked, conf_dir
@@ -21,6 +22,7 @@ from leukemia_lab.schema import (
     ExportSettings,
     ReportSettings,
     SplitSettings,
+    TrainCommandSettings,
     TrainSettings,
 )
 
@@ -41,7 +43,7 @@ BAD_INPUT = 2
             ["trainer.devices=two"],
             ["trainer.devices: 'two' cannot be used", "allowed: auto or a valid integer"],
         ),
-        (["trainer.devices=2"], ["trainer.devices: 2 devices: a run uses exactly one"]),
+        (["trainer.devices=0"], ["trainer.devices: 0 cannot be used"]),
         (["lr=1e-3"], ["lr: no such key", "Did you mean model.lr or optim.lr?"]),
         (["modell=vgg13"], ["modell: no such key", "Did you mean model?"]),
         (["protocol=subject_kfold", "protocol.fold=9"], ["fold 9 does not exist: the 5 folds are 0 to 4"]),
@@ -126,7 +128,7 @@ def test_all_faults_are_reported_together(capsys: pytest.CaptureFixture[str]) ->
 
 def test_evaluate_names_the_missing_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert evaluate.main([]) == BAD_INPUT
-    assert "run: not set; give run=…" in capsys.readouterr().err
+    assert "run: not set; give run=runs/<name>, or sweep=" in capsys.readouterr().err
     assert evaluate.main([f"run={tmp_path / 'absent'}"]) == BAD_INPUT
     assert "no such folder" in capsys.readouterr().err
     assert evaluate.main(["-m", "run=a,b"]) == BAD_INPUT
@@ -143,6 +145,7 @@ def test_the_traceback_is_there_for_who_asks(
 
 NEEDED_BY = {
     "model": ["model=svm"],  # by model/features=… and model/classifier=…
+    "search": ["search=tpe"],  # by search/pruner=…
     "data=manifest": ["data.file=cells.csv"],
     "data=combined": ["data.trees={a:{layout:cnmc,root:x},b:{layout:cnmc,root:y}}"],
     "protocol=manifest": [f"protocol.file={__file__}"],  # any file that is there
@@ -163,15 +166,15 @@ def choices() -> list[str]:
 
 
 def test_there_are_as_many_choices_as_expected() -> None:
-    assert len(choices()) == 57
+    assert len(choices()) == 75
 
 
 @pytest.mark.parametrize("choice", choices())
 def test_every_yaml_composes_binds_and_builds(choice: str) -> None:
-    composer = Composer("train", TrainSettings, None)
+    composer = Composer("train", TrainCommandSettings, None)
     config = composer.compose(with_needed(choice))
     assert composer.settings_faults(config) == []
-    settings = checked(TrainSettings, config)
+    settings = checked(TrainCommandSettings, config).as_training()
     random_weights = settings.model.model_copy(update={"pretrained": False})  # no download in a test
     refused = ["data: a manifest has no pixels to train on"] if choice == "data=manifest" else []
     faults = build_faults(settings.model_copy(update={"model": random_weights}))
@@ -181,7 +184,7 @@ def test_every_yaml_composes_binds_and_builds(choice: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("train", TrainSettings),
+        ("train", TrainCommandSettings),
         ("evaluate", EvaluateSettings),
         ("export_features", ExportSettings),
         ("download", DownloadSettings),
@@ -201,8 +204,7 @@ def test_every_primary_config_composes(name: str, settings: type[BaseModel]) -> 
 
 @pytest.mark.parametrize("choice", [choice for choice in choices() if choice.startswith("model")])
 def test_every_source_of_weights_is_there_with_its_constants(choice: str) -> None:
-    config = Composer("train", TrainSettings, None).compose(with_needed(choice))
-    model = checked(TrainSettings, config).model
+    model = composed(*with_needed(choice)).model
     constants = pretrained_constants(model)
     assert (constants is None) == (model.weights_node is None)
     assert constants is None or (len(constants.mean) == 3 and min(constants.std) > 0)

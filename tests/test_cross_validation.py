@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
-from small_runs import BAD_INPUT, DONE, INTERRUPTED, MORE_DATA, NET, record_of
+from small_runs import BAD_INPUT, DONE, INTERRUPTED, MORE_DATA, NET, composed, record_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from leukemia_lab import evaluate, export_features, train
 from leukemia_lab.cells import fold_settings, read_cells
 from leukemia_lab.classical_runs import train_classical
-from leukemia_lab.config import Composer, checked
 from leukemia_lab.data.split_files import read_split
-from leukemia_lab.errors import TrainingError
+from leukemia_lab.errors import HeldRunError, TrainingError
 from leukemia_lab.evaluation.metrics import METRICS
 from leukemia_lab.evaluation.predictions import read_predictions
 from leukemia_lab.runs import record
@@ -70,7 +69,7 @@ def change_record(folder: Path, **fields: Any) -> None:
 
 
 def settings(*overrides: str) -> TrainSettings:
-    return checked(TrainSettings, Composer("train", TrainSettings, None).compose(overrides))
+    return composed(*overrides)
 
 
 def test_every_cell_is_predicted_once_by_the_model_that_never_saw_its_group(evaluated: Path) -> None:
@@ -221,7 +220,7 @@ def test_a_fold_that_fails_is_named(
 ) -> None:
     def broken(given: TrainSettings, *rest: Any) -> Any:
         if given.protocol.model_dump()["fold"] == 1:
-            raise TrainingError("training diverged. Lower optim.lr.")
+            raise TrainingError("training diverged. Lower optim.lr.", nan_step=3)
         return train_classical(given, *rest)
 
     monkeypatch.setattr("leukemia_lab.training.train_classical", broken)
@@ -231,6 +230,18 @@ def test_a_fold_that_fails_is_named(
     about = record_of(tmp_path / "cv")
     assert about["status"] == record_of(tmp_path / "cv" / "fold_1")["status"] == "failed"
     assert about["error"].startswith(said)
+    assert about["nan_step"] == 3
+
+
+def test_a_fold_that_another_process_has_does_not_fail_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(*_: Any) -> None:
+        raise HeldRunError("another process is at work on this run")
+
+    monkeypatch.setattr("leukemia_lab.training.train_classical", held)
+    assert train.main([*FOLDS, "hydra.run.dir=cv"]) == HeldRunError.exit_status
+    assert record_of(tmp_path / "cv")["status"] == "interrupted"
 
 
 def test_looks_are_counted_in_each_fold_and_outlast_force(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_runs import composed
 
 from leukemia_lab.cells import Cells, prepare_cells
-from leukemia_lab.config import Composer, checked
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.experiment import normalisation, part_rows, resolve_auto
@@ -19,7 +19,7 @@ from leukemia_lab.schema import FolderData, TrainSettings
 
 
 def settings(*overrides: str) -> TrainSettings:
-    return checked(TrainSettings, Composer("train", TrainSettings, None).compose(overrides))
+    return composed(*overrides)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,7 +20,8 @@ SWEEP_METRICS = ("balanced_accuracy", "sensitivity", "specificity", "weighted_f1
 BOUNDS = {"value": "", "low": "_low", "high": "_high"}
 WHAT_COLUMNS = ("model", "protocol")
 METRIC_COLUMNS = tuple(f"{metric}{suffix}" for metric in METRICS for suffix in BOUNDS.values())
-JOB_COLUMNS = ("run", "status", "overrides", "objective", "stamps", "error")
+JOB_COLUMNS = ("run", "status", "epochs", "overrides", "objective", "stamps", "error", "job")
+_LONG_NUMBER = re.compile(r"-?\d*\.\d{5,}(e-?\d+)?")
 NO_INTERVALS = "point estimates without intervals"
 WILSON_TYPE = "* Wilson's bounds, as the jackknife says nothing here; metrics.json says why"
 MEAN_OF_FOLDS = "mean ± SD over the folds"
@@ -30,12 +32,17 @@ POOLED = (
 
 
 class SweepRow(TypedDict):
-    """One job of a sweep; `metrics` is one part of its `metrics.json`, None where the job failed."""
+    """One run of a sweep, or the job that left none; `metrics` is one part of its `metrics.json`, None without one.
+
+    `job` is the key of its file in `jobs/`, `epochs` how many its net was trained for so far.
+    """
 
     model: str
     protocol: str
+    job: str
     run: str
     status: str
+    epochs: int | None
     overrides: Sequence[str]
     objective: float | None
     stamps: Sequence[str]
@@ -79,9 +86,9 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
 
     What all jobs share (overrides, stamps) stands once, in the title and below; so do errors.
     """
-    given = [dict(override.partition("=")[::2] for override in row["overrides"]) for row in rows]
-    keys = list(dict.fromkeys(key for overrides in given for key in overrides))
-    varying = [key for key in keys if len({overrides.get(key) for overrides in given}) > 1]
+    given = [_given(row) for row in rows]
+    varying = _varying(given)
+    keys = dict.fromkeys(key for overrides in given for key in overrides)
     fixed = [f"{key}={given[0].get(key)}" for key in keys if key not in varying]
     stamps = {_bracketed(row["stamps"]) for row in rows if row["metrics"] is not None}
     measured = [row["metrics"] for row in rows if row["metrics"] is not None]
@@ -89,6 +96,11 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
     if all(metrics[metric]["low"] is None for metrics in measured for metric in SWEEP_METRICS):
         notes.insert(0, NO_INTERVALS)
     notes += sorted({f"mean ± SD of {n} folds" for n in map(_n_folds, measured) if n is not None})
+    notes += (
+        [WILSON_TYPE]
+        if any("note" in found[metric] for found in measured for metric in SWEEP_METRICS)
+        else []
+    )
     if fixed:
         notes.insert(0, f"in all runs: {' '.join(fixed)}")
     shared = stamps.pop() if len(stamps) == 1 else ""
@@ -105,22 +117,52 @@ def sweep_table(rows: Sequence[SweepRow]) -> Table:
         table.add_column("stamps", overflow="fold")
     for row, overrides in zip(rows, given, strict=True):
         metrics = row["metrics"]
-        about = [Text((overrides | {"status": row["status"]}).get(key, "")) for key in about_columns]
+        words = {key: _shortened(value) for key, value in overrides.items()} | {"status": _status(row)}
+        about = [Text(words.get(key, "")) for key in about_columns]
         estimates = ["" if metrics is None else _two_lines(metrics[metric]) for metric in SWEEP_METRICS]
         own_stamps = [Text(_bracketed(row["stamps"]))] if stamps else []
         table.add_row(*about, *estimates, *own_stamps)
     return table
 
 
+def _status(row: SweepRow) -> str:
+    """The status; of a run that is not finished how far it came, and the objective of what was trained by then."""
+    if row["metrics"] is not None or row["epochs"] is None:
+        return row["status"]
+    objective = "" if row["objective"] is None else f", {row['objective']:.4f}"
+    return f"{row['status']}\n(epoch {row['epochs']}{objective})"
+
+
+def _shortened(value: str) -> str:
+    """A number of many digits, as searches propose them, with four."""
+    return f"{float(value):.4g}" if _LONG_NUMBER.fullmatch(value) else value
+
+
 def write_sweep_csv(rows: Sequence[SweepRow], path: Path) -> None:
     """Write `table.csv`: model, protocol, `<metric>, <metric>_low, <metric>_high` in full precision, the rest.
 
-    A missing value is an empty field; stamps are joined by `;`. The file appears whole or not at all.
+    The last columns are the keys in which the runs differ (`optim.lr`). A missing value is an empty field; stamps are
+    joined by `;`. The file appears whole or not at all.
     """
+    columns = [*WHAT_COLUMNS, *METRIC_COLUMNS, *JOB_COLUMNS]
+    given = [_given(row) for row in rows]
+    varying = [key for key in _varying(given) if key not in columns]
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*WHAT_COLUMNS, *METRIC_COLUMNS, *JOB_COLUMNS])
+        writer = csv.DictWriter(file, [*columns, *varying])
         writer.writeheader()
-        writer.writerows(_csv_row(row) for row in rows)
+        for row, overrides in zip(rows, given, strict=True):
+            writer.writerow(_csv_row(row) | {key: overrides.get(key, "") for key in varying})
+
+
+def _given(row: SweepRow) -> dict[str, str]:
+    """The row's overrides by their keys."""
+    return dict(override.partition("=")[::2] for override in row["overrides"])
+
+
+def _varying(given: Sequence[Mapping[str, str]]) -> list[str]:
+    """The keys in which the overrides differ."""
+    keys = dict.fromkeys(key for overrides in given for key in overrides)
+    return [key for key in keys if len({overrides.get(key) for overrides in given}) > 1]
 
 
 def _csv_row(row: SweepRow) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from leukemia_lab.schema.model import (
     NetModel,
     PixelFeatures,
 )
+from leukemia_lab.schema.sweep import LauncherNode, SearchNode, Sweep
 from leukemia_lab.schema.training import Augment, Balance, Optim, Pipeline, Trainer
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "SplitSettings",
     "SubjectKfold",
     "SyntheticData",
+    "TrainCommandSettings",
     "TrainSettings",
 ]
 
@@ -90,6 +92,18 @@ class TrainSettings(CellSettings):
     pipeline: Pipeline
 
 
+class TrainCommandSettings(TrainSettings):
+    """conf/train.yaml: a run, and how a sweep of runs is carried out."""
+
+    sweep: Sweep
+    launcher: LauncherNode
+    search: SearchNode
+
+    def as_training(self) -> TrainSettings:
+        """The settings of the run alone."""
+        return _part_of(self)
+
+
 class ExportSettings(TrainSettings):
     """conf/export_features.yaml: what a training run would be made of, and what to write of it."""
 
@@ -103,7 +117,11 @@ class ExportSettings(TrainSettings):
 
     def as_training(self) -> TrainSettings:
         """The settings of the training run."""
-        return TrainSettings(**{name: getattr(self, name) for name in TrainSettings.model_fields})
+        return _part_of(self)
+
+
+def _part_of(settings: TrainSettings) -> TrainSettings:
+    return TrainSettings(**{name: getattr(settings, name) for name in TrainSettings.model_fields})
 
 
 def _downloadable(data: Data) -> Data:
@@ -123,7 +141,9 @@ class DownloadSettings(Node):
 class EvaluateSettings(Node):
     """conf/evaluate.yaml."""
 
-    run: GivenPath
+    run: GivenPath | None
+    sweep: GivenPath | None
+    choose: Literal["best", "one_standard_error"]
     data_root: GivenPath | None
     test_time: Literal["none", "dihedral"]
     accelerator: Literal["auto", "cpu", "cuda"]
@@ -155,6 +175,7 @@ class ReportSettings(Node):
     """conf/report.yaml."""
 
     runs: Paths
+    watch: bool
     ensemble: Paths
     metric: Metric
     part: Literal["auto", "val", "test"]

@@ -39,8 +39,10 @@ def row(**changes: Any) -> SweepRow:
     values: dict[str, Any] = {
         "model": "vgg13",
         "protocol": "subject_holdout",
+        "job": "0a",
         "run": "vgg13-1f",
         "status": "finished",
+        "epochs": None,
         "overrides": ["model=vgg13", "optim.lr=1e-3"],
         "objective": 0.1 + 0.2,
         "stamps": ["SYNTHETIC", "LEAKY"],
@@ -110,12 +112,23 @@ def test_sweep_table_gives_each_row_its_stamps_where_they_differ() -> None:
     assert text.count("[SYNTHETIC]") == text.count("[LEAKY]") == 1
 
 
+def test_sweep_table_says_how_far_a_run_came_and_shortens_what_a_search_proposed() -> None:
+    running = row(
+        metrics=None, status="running", epochs=3, objective=0.8123, overrides=["optim.lr=0.000212199585"]
+    )
+    text = rendered(sweep_table([row(), running]))
+    assert "running" in text
+    assert "(epoch 3, 0.8123)" in text
+    assert "0.0002122" in text
+    assert "0.000212199585" not in text
+
+
 def test_sweep_csv_is_the_contract(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     write_sweep_csv([row(stamps=["A, B", "C"]), FAILED], path)
     table = pd.read_csv(path)
     metric_columns = [f"{name}{bound}" for name in METRICS for bound in ("", "_low", "_high")]
-    job_columns = ["run", "status", "overrides", "objective", "stamps", "error"]
+    job_columns = ["run", "status", "epochs", "overrides", "objective", "stamps", "error", "job", "optim.lr"]
     assert list(table) == ["model", "protocol", *metric_columns, *job_columns]
     assert table.loc[0, ["objective", "accuracy", "stamps"]].tolist() == [0.1 + 0.2, 0.87654, "A, B;C"]
     assert table.loc[1, metric_columns].isna().all()

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 import yaml
-from small_runs import DATA, DONE, MORE_DATA, NET, record_of
+from small_runs import DATA, DONE, MORE_DATA, NET, composed, record_of
 
 from leukemia_lab import evaluate, train
-from leukemia_lab.config import Composer, checked, plain
+from leukemia_lab.config import Composer, plain
 from leukemia_lab.experiment import resolve_auto
+from leukemia_lab.multirun import ABOUT_SWEEPS
 from leukemia_lab.reporting.reproduce import rebuilt_overrides, recipe
 from leukemia_lab.runs import record
-from leukemia_lab.schema import TrainSettings
+from leukemia_lab.schema import TrainCommandSettings
 
-COMPOSER = Composer("train", TrainSettings, None)
+COMPOSER = Composer("train", TrainCommandSettings, None)
 KNN = ("model=knn", "model.features.size=8", "model.classifier.grid.n_neighbors=[3]")
 
 
@@ -29,7 +30,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    return plain(COMPOSER.compose(overrides))
+    return {
+        key: value for key, value in plain(COMPOSER.compose(overrides)).items() if key not in ABOUT_SWEEPS
+    }
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -166,10 +169,10 @@ CHOICES = [
 
 @pytest.mark.parametrize("overrides", CHOICES, ids=" ".join)
 def test_overrides_are_rebuilt_from_a_config(overrides: tuple[str, ...]) -> None:
-    config = resolve_auto(checked(TrainSettings, COMPOSER.compose(overrides))).model_dump(mode="json")
+    config = resolve_auto(composed(*overrides)).model_dump(mode="json")
     found = rebuilt_overrides(config, compose)
     assert found is not None
-    again = resolve_auto(checked(TrainSettings, COMPOSER.compose(found))).model_dump(mode="json")
+    again = resolve_auto(composed(*found)).model_dump(mode="json")
     assert again == config
 
 
@@ -191,7 +194,7 @@ def test_a_config_of_another_version_is_not_rebuilt() -> None:
     config["optim"]["a_key_of_old"] = 3
 
     def strict(overrides: Sequence[str]) -> Mapping[str, Any]:
-        return checked(TrainSettings, COMPOSER.compose(overrides)).model_dump(mode="json")
+        return composed(*overrides).model_dump(mode="json")
 
     assert rebuilt_overrides(config, strict) is None
 
