@@ -63,8 +63,8 @@ class Design:
         n_positive = len(SUBJECTS[self.subjects][0])
         return np.random.default_rng([seed, n_positive, round(100 * self.d_prime), round(100 * self.gain)])
 
-    def drawn(self, rng: np.random.Generator) -> list[Outcomes]:
-        """The predictions of all models on one data set."""
+    def drawn(self, rng: np.random.Generator, gaps: Floats | None = None) -> list[Outcomes]:
+        """The predictions of all models on one data set; `gaps` [n_models] are their d' where they are given."""
         positive, negative = SUBJECTS[self.subjects]
         sizes = np.array(positive + negative)
         groups = np.repeat(np.arange(len(sizes)), sizes)
@@ -72,7 +72,8 @@ class Design:
         subjects = self._correlated(rng, len(sizes)) * np.sqrt(self.icc)
         cells = self._correlated(rng, len(groups)) * np.sqrt(1 - self.icc)
         better = self.gain * (np.arange(self.n_models) > 0)
-        gaps = self.d_prime + better + rng.normal(0, 1, self.n_models) * self.seed_sd
+        if gaps is None:
+            gaps = self.d_prime + better + rng.normal(0, 1, self.n_models) * self.seed_sd
         return [_outcomes(s, groups, side) for s in gaps[:, None] * side + subjects[:, groups] + cells]
 
     def truth(self) -> dict[str, float]:

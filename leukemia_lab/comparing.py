@@ -13,6 +13,7 @@ from leukemia_lab.evaluation import comparison
 from leukemia_lab.evaluation.comparison import Comparison, aligned, comparison_document
 from leukemia_lab.evaluation.comparison_tables import leaderboard, pair_table, seeds_table, write_pairs_csv
 from leukemia_lab.evaluation.ensembles import Member, ensemble_table
+from leukemia_lab.evaluation.optimism import WINNERS_CURSE
 from leukemia_lab.evaluation.seeds import over_seeds
 from leukemia_lab.evaluation.tables import POOLED
 from leukemia_lab.progress import CONSOLE, RESULTS
@@ -29,10 +30,7 @@ SELECTION_PART = (
     "this is the validation part, on which the runs' best weights, and often their settings, were chosen: what was "
     "tuned most is flattered most"
 )
-WINNERS_CURSE = (
-    "the first of many is partly the luckiest: its value is too good as an estimate, and a test part that has not "
-    "been compared on yet would say how good it is"
-)
+WHAT_WOULD_SAY = "a test part that has not been compared on yet would say how good it is"
 OTHER_SPLITS = (
     "the runs were cross-validated on different splits; their out-of-fold predictions are paired by cell"
 )
@@ -137,7 +135,7 @@ def notes(runs: Sequence[RunResult], members: Sequence[RunResult], part: str) ->
         found.append(SELECTION_PART)
         found += [CALIBRATED_HERE] if members else []
     if len(runs) + bool(members) > 2:
-        found.append(WINNERS_CURSE)
+        found.append(f"{WINNERS_CURSE}, and {WHAT_WOULD_SAY}")
     if len({run.split_hashes for run in runs}) > 1:
         found.append(OTHER_SPLITS)
     if any(run.is_cross_validation for run in runs):

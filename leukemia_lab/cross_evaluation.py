@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,7 @@ from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import EvaluateSettings, Evaluation
 
 
-def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
+def evaluate(settings: EvaluateSettings, run: Path) -> dict[str, Any]:
     """Open the test part of a run, or of each fold of a cross-validation; returns the new content of metrics.json.
 
     In that of a cross-validation `test` is of the pooled predictions, `test_mean` the mean over the folds and
@@ -33,9 +34,9 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         RunError: as `evaluating.evaluate` does, or the folds are not those of the cross-validation, or do not
             test each cell once.
     """
-    folder = RunFolder.existing(settings.run)
+    folder = RunFolder.existing(run)
     if not folder.is_cross_validation:
-        return evaluating.evaluate(settings)
+        return evaluating.evaluate(settings, run)
     with folder.held():
         evaluating.require_finished(folder)
         document = _evaluate(settings, folder)
@@ -53,7 +54,7 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
     documents = []
     for k, run in enumerate(runs):
         CONSOLE.print(f"fold {k} of {len(runs)} ({run.path})", markup=False)
-        documents.append(evaluating.evaluate_run(settings.model_copy(update={"run": run.path}), run, known))
+        documents.append(evaluating.evaluate_run(settings, run, known))
     tested = pooled(runs)
     write_predictions(tested, folder.path / record.PREDICTIONS)
     folder.update(test_time=settings.test_time, test_looks=max(run.record["test_looks"] for run in runs))

@@ -39,13 +39,13 @@ from leukemia_lab.schema import ClassicalModel, CombinedData, EvaluateSettings, 
 TEST = "test"
 
 
-def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
-    """Predict the test part with the run's best weights and show the result; returns the new content of metrics.json.
+def evaluate(settings: EvaluateSettings, run: Path) -> dict[str, Any]:
+    """Predict the test part with a run's best weights and show the result; returns the new content of metrics.json.
 
     Raises:
         RunError: the run is not finished, or its data or split are not what it was trained on.
     """
-    folder = RunFolder.existing(settings.run)
+    folder = RunFolder.existing(run)
     document = evaluate_run(settings, folder, None)
     show_metrics(document, ["val", TEST])
     RESULTS.print(f"test part opened {folder.record['test_looks']} time(s) by this run")
@@ -96,6 +96,7 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder, known: KnownCells |
     for part in parts:
         rows = cells.split.table[cells.split.table["part"] == part]
         predicted = predictions_table(rows, logits_of(part), class_names, run_id=folder.record["identity"])
+        folder.require_hold()
         write_predictions(predicted, folder.path / record.PREDICTIONS)
     folder.update(test_time=settings.test_time)
     document = _write_results(folder, class_names, settings.evaluation)
@@ -223,9 +224,13 @@ def write_tested(folder: RunFolder, document: dict[str, Any], tested: pd.DataFra
 
 
 def evaluated_stamps(folder: RunFolder) -> list[str]:
-    """The stamps of the run's results on its test part: how it was predicted, and seen how often."""
-    looks = folder.record["test_looks"]
-    averaged = [AVERAGED] if folder.record["test_time"] == "dihedral" else []
+    """The stamps of the run's results on its test part: how it was predicted, and seen how often.
+
+    For the choice of a sweep the looks count that the sweep's other runs had taken before.
+    """
+    chosen = folder.record.get("sweep_choice", {"looks_of_others": 0})
+    looks = folder.record["test_looks"] + chosen["looks_of_others"]
+    averaged = [AVERAGED] if folder.record.get("test_time") == "dihedral" else []
     return [*training_stamps(folder), *averaged, *([f"{TEST_SEEN} {looks} TIMES"] if looks > 1 else [])]
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -42,3 +44,20 @@ def test_the_paired_test_rejects_equal_models_less_often_than_tests_by_cell() ->
     assert sum(percent(row[3]) for row in equal) < 20 * 15 < sum(percent(row[4]) for row in equal)
     assert percent(power[0][1].split(":")[1]) < percent(power[-1][1].split(":")[1])
     assert all(percent(cell) >= 100 / 3 for row in seeds for cell in row[1:])
+
+
+@pytest.mark.slow
+def test_the_out_of_bag_estimate_is_nearer_to_the_optimism_of_equal_models_than_that_in_the_resample() -> (
+    None
+):
+    rows = rows_of("bench_optimism.py", "--replications", "6")
+    assert [(row[1], row[2]) for row in rows[:5]] == [
+        ("0", "1"),
+        ("0", "5"),
+        ("0.3", "5"),
+        ("0", "20"),
+        ("0.3", "20"),
+    ]
+    assert [row[4:7] for row in rows if row[2] == "1"] == [["0.0000 ± 0.0000"] * 3] * 2
+    equal = [[float(cell.split(" ")[0]) for cell in row[3:7]] for row in rows if row[1:3] == ["0", "20"]]
+    assert all(in_resample < 0.8 * out_of_bag for _, in_resample, _, out_of_bag in equal)

@@ -61,10 +61,15 @@ def without_each(n_groups: int) -> Iterator[Floats]:
 
 def bootstrap_weights(outcomes: Outcomes, n_resamples: int, seed: int) -> Floats:
     """How often each group is drawn [n_resamples, G]: with replacement, each class as many groups as it has."""
+    return draw_groups(outcomes.strata, n_resamples, seed)
+
+
+def draw_groups(strata: Ints, n_resamples: int, seed: int) -> Floats:
+    """`bootstrap_weights` of groups whose classes are `strata` [G]."""
     rng = np.random.default_rng(seed)
-    weights = np.zeros((n_resamples, outcomes.n_groups))
-    for stratum in np.unique(outcomes.strata):
-        own = np.flatnonzero(outcomes.strata == stratum)
+    weights = np.zeros((n_resamples, len(strata)))
+    for stratum in np.unique(strata):
+        own = np.flatnonzero(strata == stratum)
         weights[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=n_resamples)
     return weights
 

@@ -22,6 +22,19 @@ def show_metrics(document: dict[str, Any], parts: Sequence[str]) -> None:
             RESULTS.print(line, markup=False, soft_wrap=True)
 
 
+def choice_line(chosen: Mapping[str, Any]) -> str:
+    """`chosen from 12 configurations by …`, of the `sweep_choice` of a record: how good its figure looks by that."""
+    rule = "" if chosen["rule"] == "best" else ", the simplest within one standard error of the best"
+    by = f"{chosen['by']} {number(chosen['objective'])}"
+    n = chosen["n_configurations"]
+    made = f"chosen from {n} configuration{'s' if n != 1 else ''} by {by}{rule}"
+    optimism = chosen["optimism"]
+    if optimism["value"] is None:
+        return f"{made}; how optimistic that makes this figure is not known: {optimism['reason']}"
+    corrected = estimate({"value": optimism["corrected"], "low": optimism["low"], "high": optimism["high"]})
+    return f"{made}; expected optimism of that figure {optimism['value']:.3f}, without it {corrected}"
+
+
 def result_lines(document: Mapping[str, Any], part: str) -> list[str]:
     """A line each: operating point, calibration, subjects as the units, and that these are few."""
     found = [_operating_point(document, part), _calibration(document, part), *_subjects(document, part)]

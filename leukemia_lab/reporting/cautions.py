@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from leukemia_lab.checklists import stamps
-from leukemia_lab.evaluation.result_lines import FEW_SUBJECTS
+from leukemia_lab.evaluation.result_lines import FEW_SUBJECTS, choice_line
 from leukemia_lab.pages.formats import counted, metric_name, percent
 from leukemia_lab.reporting.contents import Caution
 from leukemia_lab.reporting.leaderboard import Leaderboard, why_apart
@@ -19,6 +19,7 @@ LEVELS = ("act", "know", "fine")
 def cautions(collected: Collected, boards: Sequence[Leaderboard]) -> list[Caution]:
     """The cautions of a report, the gravest first."""
     found = _of_stamps(collected)
+    found += _of_choices(collected)
     found += _of_boards(boards)
     apart = why_apart(boards)
     found += [] if apart is None else [Caution("know", apart)]
@@ -48,6 +49,16 @@ def _of_stamps(collected: Collected) -> list[Caution]:
         who = "all runs" if n == n_runs else f"{n} of {n_runs} runs"
         about.setdefault(stamps.known(stamp) or stamps.UNKNOWN, []).append(f"{stamp} ({who})")
     return [Caution(meaning.level, f"{', '.join(who)}: {meaning.text}.") for meaning, who in about.items()]
+
+
+def _of_choices(collected: Collected) -> list[Caution]:
+    """What was chosen from a sweep by its validation figure, and how optimistic that makes this figure."""
+    chosen = ((run.name, run.record.get("sweep_choice")) for run in collected.runs)
+    return [
+        Caution("know", f"{name} was {choice_line(choice)}. Quote its test figure, not that one.")
+        for name, choice in chosen
+        if choice is not None
+    ]
 
 
 def _of_boards(boards: Sequence[Leaderboard]) -> list[Caution]:

@@ -13,6 +13,7 @@ from leukemia_lab.evaluation import comparison
 from leukemia_lab.evaluation.cell_tests import IGNORES_CLUSTERING
 from leukemia_lab.evaluation.comparison import LOWER_IS_BETTER, Comparison, aligned
 from leukemia_lab.evaluation.metrics import METRICS, Floats, or_none
+from leukemia_lab.evaluation.optimism import WINNERS_CURSE
 from leukemia_lab.evaluation.seeds import over_seeds
 from leukemia_lab.pages.formats import counted, metric_name
 from leukemia_lab.plots import gallery as plots
@@ -22,7 +23,6 @@ from leukemia_lab.reporting.leaderboard import Leaderboard
 from leukemia_lab.results.comparable import require_comparable, seed_groups
 from leukemia_lab.results.run_result import RunResult
 
-WINNERS_CURSE = "The first of many runs is partly the luckiest: its value is too good as an estimate."
 ONE_RUN = "One run: nothing to compare."
 MOST_REASONS = 5  # runs left out that are named with their reasons
 
@@ -60,7 +60,7 @@ def pairs(found: Comparison, board: Leaderboard, notes: Sequence[str] = ()) -> c
     )
     names = [found.names[run] for run in found.order]
     groups = list(_groups(found, place))
-    many = [WINNERS_CURSE] if len(names) > 2 else []
+    many = [f"{WINNERS_CURSE.capitalize()}."] if len(names) > 2 else []
     said = [*notes, *many, IGNORES_CLUSTERING, *_untested([pair for _, pair in listed])]
     return contents.Comparison(
         pairs=tuple(pair for _, pair in listed),

@@ -128,7 +128,8 @@ def _failed_jobs(folder: Path) -> list[LeftOut]:
             failed.append(LeftOut(str(path), str(error)))
             continue
         if job.get("run") is None and isinstance(job.get("overrides"), list):
-            failed.append(LeftOut(" ".join(map(str, job["overrides"])), f"failed: {job.get('error')}"))
+            reason = "not begun" if job.get("error") is None else f"failed: {job['error']}"
+            failed.append(LeftOut(" ".join(map(str, job["overrides"])), reason))
     return failed
 
 
