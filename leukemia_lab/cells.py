@@ -178,10 +178,15 @@ def search_twins(index: CellIndex, settings: CellSettings) -> KnownCells:
         _say_twins(known.twins)
     elif known.twins.groups:
         _say(f"twins: {len(known.twins.groups)} groups of names share cells and are NOT merged")
-    for note in known.index.notes:
-        _say(f"note: {note}")
-    _say_some([f"left out: {fault.file}: {fault.fault} ({fault.detail})" for fault in known.index.faults])
+    say_what_was_read(known.index)
     return known
+
+
+def say_what_was_read(index: CellIndex) -> None:
+    """Print the notes on the data, and what of them was left out."""
+    for note in index.notes:
+        _say(f"note: {note}")
+    _say_some([f"left out: {fault.file}: {fault.fault} ({fault.detail})" for fault in index.faults])
 
 
 def know_cells(index: CellIndex, known: KnownTwins) -> KnownCells:

@@ -13,6 +13,7 @@ from leukemia_lab.cells import (
     draw_cells,
     known_twins,
     read_data,
+    say_what_was_read,
     search_twins,
     twins_policy,
 )
@@ -34,6 +35,7 @@ def shared_known_cells(settings: CellSettings) -> KnownCells:
     key = _key(index, settings)
     if key == _KNOWN.key:
         CONSOLE.print("cells and twins: those of the run before")
+        say_what_was_read(index)
     return _KNOWN.get(key, lambda: search_twins(index, settings))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,15 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["LEUKEMIA_LAB_CACHE"] = str(folder)
     os.environ.pop("CNMC_ROOT", None)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_shared() -> None:
+    """No test finds the cells of the test before: a run that does says less."""
+    module = sys.modules.get("leukemia_lab.shared_cells")
+    if module is not None:
+        module._KNOWN.clear()
+        module._CELLS.clear()
 
 
 @pytest.fixture(scope="session")

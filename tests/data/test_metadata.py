@@ -209,7 +209,7 @@ def test_twelve_thousand_rows_are_read_quickly(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     rows = [f"{name},blast,s{number % 70},lab,x" for number, name in enumerate(names)]
     (tmp_path / "metadata.csv").write_text("\n".join(["cell,class,subject,source,note", *rows]))
-    started = time.perf_counter()
+    started = time.process_time()
     listing = list_folder(tmp_path, None, tmp_path / "metadata.csv")
-    assert time.perf_counter() - started < 3  # about 0.2 s on one free core
+    assert time.process_time() - started < 3  # about 0.2 s
     assert len(listing.cells) == 12_000
