@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +19,8 @@ from leukemia_lab.results.collect import Collected, LeftOut, collect
 from leukemia_lab.results.comparable import require_comparable
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.runs import record
+from leukemia_lab.runs.record import RunFolder
+from leukemia_lab.search.outcome import recorded_number
 from leukemia_lab.sweeping.job_files import JOBS
 
 Rule = Literal["best", "one_standard_error"]
@@ -144,14 +145,12 @@ def _complexity(runs: tuple[RunResult, ...]) -> Floats:
 
 def _n_weights(run: RunResult) -> float:
     """The numbers that a run's model has learnt; of a cross-validation the mean of its folds' models."""
-    folds = [run.path / fold["run"] / record.RECORD for fold in run.record.get("folds", [])]
-    records = [record.read_json(path) for path in folds] if folds else [run.record]
-    counts = [int(found["n_weights"]) for found in records if found.get("n_weights") is not None]
-    if len(counts) < len(records):
+    count = recorded_number(RunFolder.existing(run.path), "n_weights")
+    if count is None:
         raise RunError(
             f"{run.path} does not say how many weights its model has, it was trained by an earlier version: choose=best"
         )
-    return fmean(counts)
+    return count
 
 
 def _margin(error: float | None, best: RunResult) -> float:

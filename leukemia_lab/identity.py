@@ -61,9 +61,14 @@ def job_settings(settings: TrainSettings) -> dict[str, Any]:
     )
 
 
+def job_identity(settings: TrainSettings) -> str:
+    """The hash that names a job, however its settings were written."""
+    return content_hash(job_settings(settings))
+
+
 def sweep_identity(jobs: Sequence[TrainSettings]) -> str:
     """The hash that names a sweep by its jobs, in any order."""
-    return content_hash({"jobs": sorted(content_hash(job_settings(job)) for job in jobs)})
+    return content_hash({"jobs": sorted(map(job_identity, jobs))})
 
 
 def _take_models_own(values: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def objective_values(run: Path, objectives: Sequence[str]) -> list[float]:
     values = []
     for name in objectives:
         part, _, metric = name.rpartition("/")
-        found = metrics[part][metric] if part else {"value": _recorded(folder, name)}
+        found = metrics[part][metric] if part else {"value": recorded_number(folder, name)}
         if found["value"] is None:
             reason = found.get("reason", "it is not in the run's record")
             raise RunError(f"{run} has no {name} ({reason}): this search cannot go by it")
@@ -29,7 +29,7 @@ def objective_values(run: Path, objectives: Sequence[str]) -> list[float]:
     return values
 
 
-def _recorded(folder: RunFolder, name: str) -> float | None:
+def recorded_number(folder: RunFolder, name: str) -> float | None:
     """A number of the run's record; of a cross-validation, where only its folds have it, their mean."""
     if not folder.is_cross_validation or name in folder.record:
         found: float | None = folder.record.get(name)

@@ -10,7 +10,7 @@ from leukemia_lab.config import faults_error
 from leukemia_lab.estimators.checkpoints import OBJECTIVE
 from leukemia_lab.evaluation.tables import SweepRow, sweep_table
 from leukemia_lab.hashing import content_hash
-from leukemia_lab.identity import job_settings, sweep_identity
+from leukemia_lab.identity import job_identity, sweep_identity
 from leukemia_lab.multirun import Multirun
 from leukemia_lab.preflight import build_faults
 from leukemia_lab.progress import CONSOLE, RESULTS
@@ -91,7 +91,7 @@ def _all_well(
     if isinstance(source, StudySource):
         own, failed = rows, source.failures()  # a trial can fail whose run is finished: by its objectives
     else:
-        keys = {content_hash(job_settings(settings.as_training())) for _, settings in sweep.jobs}
+        keys = {job_identity(settings.as_training()) for _, settings in sweep.jobs}
         own = [row for row in rows if row["job"] in keys]
         failed = [_failure(row, folder) for row in own if row["status"] == "failed"]
     for line in failed:

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from leukemia_lab.hashing import content_hash
-from leukemia_lab.identity import job_settings
+from leukemia_lab.identity import job_identity
 from leukemia_lab.schema import TrainSettings
 from leukemia_lab.search.storage import without_password
 
@@ -43,7 +42,7 @@ class Job:
     @property
     def key(self) -> str:
         """The name of the job's files in `<sweep>/jobs/`: the same for the same settings in other words."""
-        return content_hash(job_settings(self.settings))
+        return job_identity(self.settings)
 
 
 @dataclass(frozen=True)

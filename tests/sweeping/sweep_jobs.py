@@ -6,6 +6,7 @@ from pathlib import Path
 
 from leukemia_lab.config import Composer, checked
 from leukemia_lab.schema import TrainCommandSettings
+from leukemia_lab.schema.sweep import SlurmLauncherNode
 from leukemia_lab.sweeping.engine import JobList, run_jobs
 from leukemia_lab.sweeping.job import Job, JobEnd
 from leukemia_lab.sweeping.launching import Launcher
@@ -17,6 +18,20 @@ SMALL = (
     "pipeline.image_size=32",
     "model.net.width=2",
     "trainer.precision=32-true",
+)
+
+SLURM = SlurmLauncherNode(
+    name="slurm",
+    cluster="slurm",
+    max_running=2,
+    timeout_minutes=90,
+    max_timeouts=1,
+    cpus_per_job=4,
+    gpus_per_job=1,
+    memory_gb=16,
+    partition="gpu",
+    setup=["module load cuda"],
+    parameters={"qos": "low"},
 )
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sweep_jobs import SMALL, jobs_of
+from sweep_jobs import SLURM, SMALL, jobs_of
 
 from leukemia_lab import train
 from leukemia_lab.runs import record
@@ -25,19 +25,6 @@ from leukemia_lab.sweeping.launchers import launcher_faults, make_launcher
 from leukemia_lab.sweeping.workers import lost_job
 
 RAY = RayLauncherNode(name="ray", address=None, cpus_per_job=1, gpus_per_job=0, max_retries=0)
-SLURM = SlurmLauncherNode(
-    name="slurm",
-    cluster="slurm",
-    max_running=2,
-    timeout_minutes=10,
-    max_timeouts=1,
-    cpus_per_job=1,
-    gpus_per_job=0,
-    memory_gb=None,
-    partition=None,
-    setup=[],
-    parameters={},
-)
 REASON = "ended by signal 9"
 
 

@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sweep_jobs import ends_of, jobs_of
+from sweep_jobs import SLURM, ends_of, jobs_of
 
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.runs import record
-from leukemia_lab.schema.sweep import SlurmLauncherNode
 from leukemia_lab.sweeping import slurm_launcher
 from leukemia_lab.sweeping.job import Job, JobEnd
 from leukemia_lab.sweeping.job_files import log_path
@@ -24,19 +23,6 @@ from leukemia_lab.sweeping.slurm_launcher import STOPPED_FROM_OUTSIDE, SlurmLaun
 submitit = pytest.importorskip("submitit", reason="submitit is not installed")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="submitit's signals are not those of Windows")
 
-NODE = SlurmLauncherNode(
-    name="slurm",
-    cluster="slurm",
-    max_running=2,
-    timeout_minutes=90,
-    max_timeouts=1,
-    cpus_per_job=4,
-    gpus_per_job=1,
-    memory_gb=16,
-    partition="gpu",
-    setup=["module load cuda"],
-    parameters={"qos": "low"},
-)
 SECONDS = 120.0
 
 
@@ -65,7 +51,7 @@ def tell(cluster: Path, *states: str) -> None:
 
 
 def test_a_grid_is_one_array_with_what_was_asked_for(cluster: Path, tmp_path: Path) -> None:
-    launcher = SlurmLauncher(NODE, tmp_path / "sweep", all_at_once=True)
+    launcher = SlurmLauncher(SLURM, tmp_path / "sweep", all_at_once=True)
     assert launcher.capacity > 1000
     launcher.submit(jobs_of(tmp_path / "sweep", "seed=0", "seed=1", "seed=2"))
     script = (cluster / "script").read_text(encoding="utf-8")
@@ -87,10 +73,10 @@ def test_a_grid_is_one_array_with_what_was_asked_for(cluster: Path, tmp_path: Pa
 
 def test_a_repeated_sweep_joins_its_jobs_and_queues_the_lost_ones(cluster: Path, tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path / "sweep", "seed=0", "seed=1", "seed=2")
-    SlurmLauncher(NODE, tmp_path / "sweep", all_at_once=True).submit(jobs)
+    SlurmLauncher(SLURM, tmp_path / "sweep", all_at_once=True).submit(jobs)
     submitit.SlurmJob.watcher.clear()
     tell(cluster, "RUNNING", "CANCELLED by 1000", "PENDING")
-    SlurmLauncher(NODE, tmp_path / "sweep", all_at_once=True).submit(jobs)
+    SlurmLauncher(SLURM, tmp_path / "sweep", all_at_once=True).submit(jobs)
     assert len((cluster / "calls").read_text(encoding="utf-8").splitlines()) == 2
     assert "--array" not in (cluster / "script").read_text(encoding="utf-8")  # one job alone
 
@@ -100,7 +86,7 @@ def test_a_job_whose_node_died_has_failed_with_its_state(
 ) -> None:
     jobs = jobs_of(tmp_path / "sweep", "seed=0", "seed=1")
     tell(cluster, "RUNNING", "NODE_FAIL")
-    with SlurmLauncher(NODE, tmp_path / "sweep", all_at_once=True) as launcher:
+    with SlurmLauncher(SLURM, tmp_path / "sweep", all_at_once=True) as launcher:
         launcher.submit(jobs)
         end = launcher.wait()
     assert (end.job, end.status) == (jobs[1], "failed")
@@ -114,8 +100,8 @@ def test_a_job_whose_node_died_has_failed_with_its_state(
 
 def test_a_cluster_that_takes_no_job_is_an_error_with_its_words(cluster: Path, tmp_path: Path) -> None:
     (cluster / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2; exit 1\n", encoding="utf-8")
-    launcher = SlurmLauncher(NODE, tmp_path / "sweep", all_at_once=False)
-    assert launcher.capacity == NODE.max_running
+    launcher = SlurmLauncher(SLURM, tmp_path / "sweep", all_at_once=False)
+    assert launcher.capacity == SLURM.max_running
     with pytest.raises(ConfigError, match="invalid partition"):
         launcher.submit(jobs_of(tmp_path / "sweep", "seed=0"))
 
@@ -159,7 +145,7 @@ def test_local_executor_finishes_runs_and_one_whose_time_was_up(
     jobs = jobs_of(tmp_path, "seed=0", f"{slow} trainer.max_epochs=12 seed=1")
     stopper = threading.Thread(target=_stop_once, args=(jobs[1],))
     stopper.start()
-    node = NODE.model_copy(update={"cluster": "local", "gpus_per_job": 0, "setup": []})
+    node = SLURM.model_copy(update={"cluster": "local", "gpus_per_job": 0, "setup": []})
     ends = ends_of(jobs, SlurmLauncher(node, tmp_path, all_at_once=True))
     stopper.join()
     assert {name: end.status for name, end in ends.items()} == {"seed=0": "finished", "seed=1": "finished"}
