@@ -29,6 +29,10 @@ class UnexpectedDataError(DataError):
     exit_status = 1
 
 
+class ClaimError(LeukemiaLabError):
+    """A table of published results cannot be read."""
+
+
 class SplitError(LeukemiaLabError):
     """A protocol cannot be carried out on this data, or a split breaks its promise."""
 

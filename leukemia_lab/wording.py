@@ -1,4 +1,4 @@
-"""How names are sorted, and how errors name alternatives."""
+"""How names are sorted and quoted, and how errors name alternatives."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
         return ""
     name = by_lower[close[0]]
     return f" Did you mean {prefix + '.' if prefix else ''}{name}?"
+
+
+def in_quotes(text: str) -> str:
+    """`text` as Hydra reads it back out of quotes: backslashes count double before a quote, and only there."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:

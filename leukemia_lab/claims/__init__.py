@@ -1,0 +1,1 @@
+"""Are published tables possible? Exact arithmetic on printed rates, without pandas or torch."""
