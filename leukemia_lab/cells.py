@@ -37,6 +37,7 @@ from leukemia_lab.schema import (
     FolderData,
     ManifestData,
     OfficialFolds,
+    RandomCells,
     SubjectKfold,
     SyntheticData,
 )
@@ -93,7 +94,11 @@ def fold_settings(settings: Settings, index: CellIndex) -> list[Settings]:
             protocol.model_copy(update={"source": source})
             for source in sources_of(training_pool(index.table))
         ]
-    elif isinstance(protocol, SubjectKfold | OfficialFolds) and protocol.fold == "all":
+    elif (
+        isinstance(protocol, SubjectKfold | OfficialFolds | RandomCells)
+        and protocol.fold == "all"
+        and protocol.n_folds is not None
+    ):
         nodes = [protocol.model_copy(update={"fold": fold}) for fold in range(protocol.n_folds)]
     else:
         return [settings]

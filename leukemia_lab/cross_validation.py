@@ -12,7 +12,7 @@ from leukemia_lab import training
 from leukemia_lab.cells import Cells, draw_folds, is_of_folds
 from leukemia_lab.errors import InterruptedRunError, LeukemiaLabError, PrunedRunError
 from leukemia_lab.evaluation.folds import balance_table, fold_balance, mean_metrics
-from leukemia_lab.experiment import SEEN_PARTS, resolve_auto
+from leukemia_lab.experiment import SEEN_PARTS, permuted, resolve_auto
 from leukemia_lab.hashing import content_hash
 from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.runs import record, tensorboard
@@ -50,7 +50,7 @@ def train(
         return training.train(settings, parent, given, order)
     settings = resolve_auto(settings)
     drawn = draw_folds(shared_known_cells(settings), settings)
-    folds = [Fold(f"fold_{k}", fold, cells) for k, (fold, cells) in enumerate(drawn)]
+    folds = [Fold(f"fold_{k}", fold, permuted(fold, cells)) for k, (fold, cells) in enumerate(drawn)]
     identities = [training.split_identity(fold.settings, fold.cells) for fold in folds]
     identity = content_hash({"kind": record.CROSS_VALIDATION, "folds": identities})
     path = training.default_folder(parent, settings, identity) if given is None else given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from leukemia_lab.cells import Cells
 from leukemia_lab.dashboards import Embedded
 from leukemia_lab.data.cache import cache_folder, decoded_images
 from leukemia_lab.data.datamodule import CellDataModule, fits_on_device
-from leukemia_lab.data.index import CellIndex
+from leukemia_lab.data.permuting import PERMUTED_LABELS, permute_labels
 from leukemia_lab.data.protocols import PARTS
 from leukemia_lab.device import resolve_device, resolve_precision
 from leukemia_lab.errors import ConfigError
@@ -21,6 +21,7 @@ from leukemia_lab.estimators.classifiers import accelerated
 from leukemia_lab.estimators.neural import CellClassifier, input_pipeline
 from leukemia_lab.initial_weights import RGB_MODES, pretrained_constants
 from leukemia_lab.ops.pipeline import channel_statistics
+from leukemia_lab.progress import CONSOLE
 from leukemia_lab.schema import (
     ClassicalModel,
     NetModel,
@@ -159,7 +160,7 @@ def data_module(
     on_host = settings.augment.on_host if augmented else None
     return CellDataModule(
         images,
-        label_indices(cells.index),
+        label_indices(cells),
         part_rows(cells),
         batch_size=batch_size,
         seed=settings.seed,
@@ -178,10 +179,20 @@ def training_data(settings: TrainSettings, cells: Cells) -> CellDataModule:
     return data_module(settings, cells, device, settings.trainer.batch_size, augmented=is_net)
 
 
-def label_indices(index: CellIndex) -> npt.NDArray[np.int64]:
-    """The class of each cell as its place in `class_names`, int64 [N]."""
-    places = {name: place for place, name in enumerate(index.class_names)}
-    return np.array(index.table["label"].map(places), dtype=np.int64)
+def permuted(settings: TrainSettings, cells: Cells) -> Cells:
+    """`cells` with permuted labels where the settings ask for them: those of the split, which all stages read."""
+    if settings.permute_labels is None:
+        return cells
+    split = permute_labels(cells.split, settings.permute_labels)
+    CONSOLE.print(split.notes[-1], markup=False)
+    return replace(cells, split=split, stamps=(*cells.stamps, PERMUTED_LABELS))
+
+
+def label_indices(cells: Cells) -> npt.NDArray[np.int64]:
+    """The class that the split gives each cell of the index, as its place in `class_names`, int64 [N]; -1 for none."""
+    places = {name: place for place, name in enumerate(cells.index.class_names)}
+    labels = cells.split.table.set_index("cell_id")["label"].map(places)
+    return np.array(labels.reindex(cells.index.table["cell_id"], fill_value=-1), dtype=np.int64)
 
 
 def part_rows(cells: Cells) -> dict[str, npt.NDArray[np.int64]]:

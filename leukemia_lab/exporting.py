@@ -13,7 +13,7 @@ from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import ConfigError, RunError
 from leukemia_lab.estimators.fit import load_model
 from leukemia_lab.evaluating import TEST, trained_cells, trained_settings
-from leukemia_lab.experiment import resolve_auto, training_data
+from leukemia_lab.experiment import permuted, resolve_auto, training_data
 from leukemia_lab.extraction import (
     FeatureExtractor,
     feature_extractor,
@@ -84,7 +84,7 @@ def _export_run(settings: ExportSettings, folder: RunFolder) -> Path:
 
 def _export_model(settings: ExportSettings) -> Path:
     chosen = _with_features(settings.as_training(), settings)
-    cells = prepare_cells(chosen)
+    cells = permuted(chosen, prepare_cells(chosen))
     data = training_data(chosen, cells)
     extractor = _source(chosen, settings, cells, data)
     name = chosen.model.name if settings.features == "model" else settings.features

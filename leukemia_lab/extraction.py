@@ -1,4 +1,4 @@
-"""Features of cells, one row a cell: pixels, morphology, or a net's activations before its last layer.
+"""Features of cells, one row a cell: a net's activations before its last layer, pixels, morphology, measures, border.
 
 What was extracted once is kept in the cache, under a hash of all that shaped it: VGG16 + RF, SVM and KNN share theirs.
 """
@@ -18,14 +18,17 @@ import torch
 from torch import nn
 
 from leukemia_lab.atomic import replacing
+from leukemia_lab.auditing.confounds import SINGLE
 from leukemia_lab.cells import Cells
 from leukemia_lab.data.cache import cache_folder
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.data.images import RESIZE_METHOD
+from leukemia_lab.data.scan import MEMO_VERSION
 from leukemia_lab.errors import CacheError, ConfigError
 from leukemia_lab.estimators.fit import predict
 from leukemia_lab.estimators.neural import CellClassifier, input_pipeline
 from leukemia_lab.experiment import normalisation
+from leukemia_lab.features.border import BORDER_NAMES, border_features
 from leukemia_lab.features.morphology import MORPHOLOGY_NAMES, morphology_features
 from leukemia_lab.features.pixels import pixel_features, pixel_names
 from leukemia_lab.features.table import numbered_names
@@ -36,7 +39,9 @@ from leukemia_lab.net_runs import new_classifier
 from leukemia_lab.nets.stages import HEAD, stages
 from leukemia_lab.progress import CONSOLE, progress
 from leukemia_lab.schema import (
+    BorderFeatures,
     ClassicalModel,
+    MeasureFeatures,
     MorphologyFeatures,
     NetFeatures,
     NetModel,
@@ -88,6 +93,10 @@ def feature_extractor(settings: TrainSettings, cells: Cells, data: CellDataModul
         return _net_extractor(settings, model.features.net, cells, data)
     if isinstance(model.features, PixelFeatures):
         return pixel_extractor(settings, data, model.features.size)
+    if isinstance(model.features, MeasureFeatures):
+        return measure_extractor(cells, data, model.features.columns)
+    if isinstance(model.features, BorderFeatures):
+        return border_extractor(data, model.features.width)
     assert isinstance(model.features, MorphologyFeatures)
     return morphology_extractor(data)
 
@@ -163,6 +172,34 @@ def morphology_extractor(data: CellDataModule) -> FeatureExtractor:
         "scikit-image": metadata.version("scikit-image"),
     }
     return FeatureExtractor(shaped_by, f"morphology at {image_size} px", lambda _: MORPHOLOGY_NAMES, extract)
+
+
+def measure_extractor(cells: Cells, data: CellDataModule, measured: str) -> FeatureExtractor:
+    """The columns of the cell index that an audit calls `measured` (`SINGLE`), of each file as it is on disk."""
+    columns = SINGLE[measured]
+
+    def extract(part: str) -> npt.NDArray[np.float32]:
+        table = cells.index.table[columns].iloc[data.rows[part].cpu().numpy()]
+        return table.to_numpy(dtype=np.float32, na_value=np.nan)
+
+    shaped_by = {"kind": "measures", "columns": columns, "measured": MEMO_VERSION}
+    return FeatureExtractor(
+        shaped_by, f"{measured.replace('_', ' ')} alone ({', '.join(columns)})", lambda _: columns, extract
+    )
+
+
+def border_extractor(data: CellDataModule, width: float) -> FeatureExtractor:
+    """The outermost frame of the resized images, on the raw pixels."""
+    image_size = int(data.cells.images.shape[1])
+
+    def extract(part: str) -> npt.NDArray[np.float32]:
+        batches = (batch["image"] for batch in data.loader(part))
+        return torch.cat([border_features(images, width).cpu() for images in batches]).numpy()
+
+    shaped_by = {"kind": "border", "image_size": image_size, "width": width}
+    return FeatureExtractor(
+        shaped_by, f"the border alone, {width:.1%} of {image_size} px", lambda _: BORDER_NAMES, extract
+    )
 
 
 def _net_extractor(

@@ -28,6 +28,10 @@ def identity_settings(settings: TrainSettings) -> dict[str, Any]:
             (values[node] if node else values).pop(key, None)
     if values["trainer"]["devices"] != "auto":
         values["trainer"]["devices"] = 1  # any number of them gives the same result
+    if settings.permute_labels is None:
+        del values["permute_labels"]  # runs are those they were before there was such a key
+    if values["protocol"].get("n_folds") is not None:
+        values["protocol"].pop("test_share", None)  # its folds say what is tested
     _take_models_own(values)
     values["pipeline"]["log"] = _log_in_effect(values["pipeline"]["log"])
     values["model"] = _model_in_effect(values["model"], settings)
@@ -110,8 +114,10 @@ def _leave_out_training(values: dict[str, Any], settings: TrainSettings) -> None
         del values[node]
     if kind == "net":
         values["trainer"] = {key: trainer[key] for key in ("accelerator", "precision")}
-    if kind == "morphology":  # measured on the raw pixels
+    if kind in ("morphology", "border"):  # measured on the raw pixels
         values["pipeline"] = {"image_size": values["pipeline"]["image_size"]}
+    if kind == "measures":  # of the files
+        del values["pipeline"]
 
 
 def _log_in_effect(log: dict[str, Any]) -> dict[str, Any]:

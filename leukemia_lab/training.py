@@ -26,7 +26,7 @@ from leukemia_lab.estimators.memory import free_memory
 from leukemia_lab.evaluation.document import metrics_document
 from leukemia_lab.evaluation.predictions import predictions_table, write_predictions
 from leukemia_lab.evaluation.result_lines import show_metrics
-from leukemia_lab.experiment import SEEN_PARTS, Trained, resolve_auto
+from leukemia_lab.experiment import SEEN_PARTS, Trained, permuted, resolve_auto
 from leukemia_lab.explaining import explain
 from leukemia_lab.hashing import content_hash
 from leukemia_lab.identity import identity_settings, run_identity
@@ -69,7 +69,7 @@ def train(
         LeukemiaLabError: bad data, a split that cannot be made, a folder that is another run's, an interruption.
     """
     settings = resolve_auto(settings)
-    return train_split(settings, shared_cells(settings), parent, given, order)
+    return train_split(settings, permuted(settings, shared_cells(settings)), parent, given, order)
 
 
 def train_split(

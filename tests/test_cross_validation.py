@@ -348,3 +348,14 @@ def test_the_dashboard_has_one_row_for_the_whole(evaluated: Path) -> None:
     document = metrics_of(evaluated)
     assert found["hp/test/auroc"] == [pytest.approx(document["test"]["auroc"]["value"], abs=1e-6)]
     assert found["hp/val/auroc"][-1] == pytest.approx(document["objective"], abs=1e-6)
+
+
+def test_random_cells_too_tests_each_cell_once_under_its_stamp(tmp_path: Path) -> None:
+    folder = tmp_path / "random"
+    protocol = ("protocol=random_cells", "protocol.n_folds=2", "protocol.fold=all")
+    assert train.main([*KNN, *protocol, f"hydra.run.dir={folder}"]) == DONE
+    assert evaluate.main([f"run={folder}"]) == DONE
+    table = read_predictions(folder / record.PREDICTIONS)
+    assert sorted(table["cell_id"]) == sorted(read_split(folder / "fold_0" / record.SPLIT).table["cell_id"])
+    assert table.groupby("subject")["fold"].nunique().max() == 2
+    assert "LEAKY" in metrics_of(folder)["stamps"]

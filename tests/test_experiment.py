@@ -13,7 +13,7 @@ from leukemia_lab.cells import Cells, prepare_cells
 from leukemia_lab.data.datamodule import CellDataModule
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.experiment import normalisation, part_rows, resolve_auto
-from leukemia_lab.identity import identity_settings, run_identity, sweep_identity
+from leukemia_lab.identity import identity_settings, job_settings, run_identity, sweep_identity
 from leukemia_lab.initial_weights import weights_hash
 from leukemia_lab.schema import FolderData, TrainSettings
 
@@ -194,6 +194,17 @@ def test_the_models_own_size_filter_and_rate_stand_for_auto() -> None:
 def test_settings_that_exclude_each_other_are_refused(overrides: list[str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         resolve_auto(settings(*overrides))
+
+
+def test_runs_of_random_cells_without_folds_are_those_from_before_there_were_folds() -> None:
+    of_cells = settings("protocol=random_cells")
+    asked = {"name": "random_cells", "val_share": 0.2, "test_share": 0.2, "seed": 0}
+    assert identity_settings(of_cells)["protocol"] == job_settings(of_cells)["protocol"] == asked
+    assert type(of_cells.protocol).model_validate(asked) == of_cells.protocol
+    of_folds = ("protocol=random_cells", "protocol.n_folds=4", "protocol.fold=all")
+    assert identity_settings(settings(*of_folds, "protocol.test_share=0.7")) == identity_settings(
+        settings(*of_folds)
+    )
 
 
 def test_data_and_split_are_part_of_the_identity() -> None:

@@ -25,8 +25,8 @@ from leukemia_lab.runs import record
 
 KNN = ("model=knn", "model.features.size=8", "model.classifier.grid.n_neighbors=[3]")
 SYNTHETIC, LEAKY, NO_SUBJECTS, IGNORED = "SYNTHETIC", "LEAKY", "NO SUBJECTS", "TWINS IGNORED"
-SEEN, AVERAGED = "TEST SEEN 2 TIMES", "DIHEDRAL AVERAGING"
-NAMED = (SYNTHETIC, LEAKY, NO_SUBJECTS, IGNORED, "TEST SEEN", AVERAGED)
+SEEN, AVERAGED, PERMUTED = "TEST SEEN 2 TIMES", "DIHEDRAL AVERAGING", "PERMUTED LABELS"
+NAMED = (SYNTHETIC, LEAKY, NO_SUBJECTS, IGNORED, "TEST SEEN", AVERAGED, PERMUTED)
 SUBJECTS = {"blast": [f"b{n}" for n in range(6)], "normal": [f"n{n}" for n in range(6)]}
 
 
@@ -47,7 +47,9 @@ CASES = {
     "leaky net, averaged": Case(
         (*DATA, *NET, "protocol=random_cells"), (SYNTHETIC, LEAKY), AVERAGE, (AVERAGED, SEEN)
     ),
-    "twins ignored": Case((*MORE_DATA, *KNN, "protocol.twins=ignore"), (SYNTHETIC, IGNORED)),
+    "twins ignored, labels permuted": Case(
+        (*MORE_DATA, *KNN, "protocol.twins=ignore", "permute_labels=0"), (SYNTHETIC, IGNORED, PERMUTED)
+    ),
     "no subjects": Case(
         ("data=folder", *KNN, "pipeline.image_size=32", "protocol=random_cells"),
         (LEAKY, NO_SUBJECTS),

@@ -12,20 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import (
-    PredefinedSplit,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    cross_val_predict,
-)
-from sklearn.naive_bayes import GaussianNB
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import PredefinedSplit, StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from leukemia_lab.auditing.clustering import QUANTITIES, clustering_by_quantity
+from leukemia_lab.auditing.subject_probe import N_FOLDS, SEED, recalls, varies, with_subjects
 from leukemia_lab.errors import DataError
 from leukemia_lab.evaluation.metrics import positive_index
 from leukemia_lab.evaluation.score_intervals import auroc, balanced_accuracy, jackknife_interval
@@ -41,9 +34,6 @@ SINGLE = {
 }
 FEATURES = SINGLE | {"all": [column for columns in SINGLE.values() for column in columns]}
 COLUMNS = ["label", "subject", "group", *FEATURES["all"]]
-N_FOLDS = 5
-SEED = 0
-VARIANCE_KEPT = 0.9999  # of correlated columns, so that a direction of rounding errors is no feature
 STATISTICS = {"auroc": auroc, "balanced_accuracy": balanced_accuracy}
 CONSTANT = "the feature is the same in every cell"
 NO_SUBJECTS = (
@@ -112,11 +102,19 @@ def predict_class(table: pd.DataFrame, class_names: Sequence[str]) -> dict[str, 
         values = table[columns].to_numpy(dtype=np.float64, na_value=np.nan)
         if reason := _missing(values):
             results[feature] = _without_intervals(None, None, reason)
-        elif not _varies(values):
+        elif not varies(values):
             results[feature] = _without_intervals(0.5, 1 / len(class_names), CONSTANT)
         else:
             results[feature] = _class_scores(values, labels, groups, folds)
     return results
+
+
+def quadratic_classifier(max_iter: int = 1000) -> Pipeline:
+    """Logistic regression, classes of equal weight, on (standardised) features, their squares and their products."""
+    return make_pipeline(
+        PolynomialFeatures(2, include_bias=False),
+        LogisticRegression(class_weight="balanced", max_iter=max_iter),
+    )
 
 
 def _measured(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -129,11 +127,11 @@ def _measured(table: pd.DataFrame) -> dict[str, list[str]]:
 def predict_subject(table: pd.DataFrame) -> dict[str, Any]:
     """By feature `balanced_accuracy` of telling the subjects of a class apart, and `chance`.
 
-    Both are means over the classes; the chance of one is one over its subjects. Gaussian naive Bayes of principal
-    components with equal priors, in five folds of the cells of a class; subjects of five or more cells, in all
-    `n_subjects` with `n_cells` cells. A constant feature is at chance.
+    Both are means over the classes; the chance of one is one over its subjects. They are told apart as
+    `subject_recalls` does: subjects of five or more cells, in all `n_subjects` with `n_cells` cells. A constant
+    feature is at chance.
     """
-    classes = _classes_with_subjects(table)
+    classes = [cells for _, cells in with_subjects(table)]
     subjects = [cells["subject"] for cells in classes]
     size = {"n_subjects": sum(own.nunique() for own in subjects), "n_cells": sum(map(len, subjects))}
     nothing: dict[str, Any] = {"balanced_accuracy": None, "chance": None, **size}
@@ -146,11 +144,11 @@ def predict_subject(table: pd.DataFrame) -> dict[str, Any]:
         values = [cells[columns].to_numpy(dtype=np.float64, na_value=np.nan) for cells in classes]
         if reason := _missing(np.concatenate(values)):
             results[feature] = nothing | {"reason": reason}
-        elif not any(_varies(own) for own in values):
+        elif not any(varies(own) for own in values):
             results[feature] = nothing | {"balanced_accuracy": chance, "chance": chance, "reason": CONSTANT}
         else:
-            recalls = [_subject_recall(*own) for own in zip(values, subjects, strict=True)]
-            results[feature] = nothing | {"balanced_accuracy": float(np.mean(recalls)), "chance": chance}
+            means = [recalls(*own).mean() for own in zip(values, subjects, strict=True)]
+            results[feature] = nothing | {"balanced_accuracy": float(np.mean(means)), "chance": chance}
     return results
 
 
@@ -184,11 +182,7 @@ def _folds_of_groups(labels: Ints, groups: Ints, class_names: Sequence[str]) -> 
 
 
 def _class_scores(values: Floats, labels: Ints, groups: Ints, folds: Ints) -> dict[str, Any]:
-    model = make_pipeline(
-        StandardScaler(),
-        PolynomialFeatures(2, include_bias=False),
-        LogisticRegression(class_weight="balanced", max_iter=1000),
-    )
+    model = make_pipeline(StandardScaler(), quadratic_classifier())
     scores = cross_val_predict(model, values, labels, cv=PredefinedSplit(folds), method="decision_function")
     results: dict[str, dict[str, Any]] = {}
     for name, statistic in STATISTICS.items():
@@ -198,31 +192,6 @@ def _class_scores(values: Floats, labels: Ints, groups: Ints, folds: Ints) -> di
         if interval.reason is not None:
             results[name]["reason"] = interval.reason
     return results
-
-
-def _classes_with_subjects(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """The cells of each class with two or more subjects of at least one cell a fold, those subjects only."""
-    known = table[table["subject"].notna()]
-    n_cells = known.groupby(["label", "subject"])["subject"].transform("size")
-    classes = [cells for _, cells in known[n_cells >= N_FOLDS].groupby("label")]
-    return [cells for cells in classes if cells["subject"].nunique() > 1]
-
-
-def _subject_recall(values: Floats, subjects: pd.Series[str]) -> float:
-    """Mean recall of the subjects, out of fold; where the cells learned from are all alike, one subject is named."""
-    codes, names = pd.factorize(subjects)
-    equal = np.full(len(names), 1 / len(names))
-    model = make_pipeline(StandardScaler(), PCA(VARIANCE_KEPT, svd_solver="full"), GaussianNB(priors=equal))
-    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=SEED)
-    predicted = np.zeros_like(codes)
-    for train, test in folds.split(values, codes):
-        if _varies(values[train]):
-            predicted[test] = model.fit(values[train], codes[train]).predict(values[test])
-    return float(balanced_accuracy_score(codes, predicted))
-
-
-def _varies(values: Floats) -> bool:
-    return bool(np.ptp(values, axis=0).max() > 0)
 
 
 def _missing(values: Floats) -> str | None:

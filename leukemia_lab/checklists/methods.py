@@ -164,7 +164,7 @@ def split(run: Run) -> str | None:
     if protocol is None or None in hashes:
         return stamped(None, run, stamps.OF_SPLIT)
     text = f"protocol: {listed(protocol)}; split hash {', '.join(map(str, hashes))}"
-    return stamped(text, run, stamps.OF_SPLIT)
+    return stamped(text, run, (*stamps.OF_SPLIT, *stamps.OF_LABELS))
 
 
 def disjoint(run: Run) -> str | None:

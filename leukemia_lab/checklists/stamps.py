@@ -29,6 +29,11 @@ MEANINGS = {  # by what a stamp begins with
     "TWINS IGNORED": Meaning(
         "act", "names of subjects that share cells were not merged: copies may be in more than one part"
     ),
+    "PERMUTED LABELS": Meaning(
+        "act",
+        "the labels were permuted across subjects, a negative control: whatever is better than chance here is a fault "
+        "of the method or luck, and no value says how well classes are told apart",
+    ),
     "TEST SEEN": Meaning(
         "know",
         "the test part was opened more than once: every look that leads to a choice makes its values optimistic",
@@ -40,6 +45,7 @@ MEANINGS = {  # by what a stamp begins with
 UNKNOWN = Meaning("act", "the results bear this stamp")
 OF_DATA = ("SYNTHETIC", "NO SUBJECTS")
 OF_SPLIT = ("LEAKY", "NO SUBJECTS", "TWINS IGNORED")
+OF_LABELS = ("PERMUTED LABELS",)
 OF_TEST = ("TEST SEEN",)
 OF_PREDICTION = ("DIHEDRAL AVERAGING",)
 

@@ -23,6 +23,7 @@ SHAPED_BY: dict[str, tuple[str, ...]] = {
     "leave_one_source_out": ("val_share", "source", "seed", "twins"),
     "random_cells": ("val_share", "test_share", "seed"),
 }
+SHAPED_BY_OF_CELL_FOLDS = ("val_share", "n_folds", "fold", "seed")
 ProtocolName = Literal[
     "subject_holdout", "subject_kfold", "challenge", "official_folds", "leave_one_source_out", "random_cells"
 ]
@@ -33,7 +34,8 @@ class Protocol:
     """How to split.
 
     `val_share` and `test_share` lie in (0, 1) and are shares of all cells; where the test part is given
-    otherwise (a fold, the preliminary test set), `val_share` is a share of the cells outside it.
+    otherwise (a fold, the preliminary test set), `val_share` is a share of the cells outside it. `random_cells` has
+    folds where `n_folds` is above 0.
     `source` is the one tested by leave_one_source_out. `twins` says what was done beforehand with subjects that
     share cells: merged into one `group`, all but one dropped, or nothing.
     """
@@ -52,9 +54,15 @@ class Protocol:
         """Whether the protocol keeps all cells of a group in one part."""
         return self.name != "random_cells"
 
+    @property
+    def shaped_by(self) -> tuple[str, ...]:
+        """The values that shape the split."""
+        of_cell_folds = self.name == "random_cells" and self.n_folds != 0
+        return SHAPED_BY_OF_CELL_FOLDS if of_cell_folds else SHAPED_BY[self.name]
+
     def shape(self) -> dict[str, str | int | float]:
         """The name and those values that shape the split."""
-        return {"name": self.name} | {key: getattr(self, key) for key in SHAPED_BY[self.name]}
+        return {"name": self.name} | {key: getattr(self, key) for key in self.shaped_by}
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def check_protocol(protocol: Protocol) -> None:
     """Raise SplitError where a value of the protocol cannot be used by it."""
     if protocol.name not in SHAPED_BY:
         raise SplitError(f"protocol.name is {protocol.name!r}; choose one of {', '.join(SHAPED_BY)}.")
-    used = SHAPED_BY[protocol.name]
+    used = protocol.shaped_by
     for key in ("val_share", "test_share"):
         share = getattr(protocol, key)
         if key in used and not 0 < share < 1:
@@ -101,7 +109,7 @@ def assign(cells: pd.DataFrame, protocol: Protocol) -> Assignment:
         case "leave_one_source_out":
             return _leave_one_source_out(pool, protocol)
         case "random_cells":
-            return _random_cells(pool, protocol)
+            return (_random_cells if protocol.n_folds == 0 else _random_folds)(pool, protocol)
 
 
 def training_pool(cells: pd.DataFrame) -> pd.DataFrame:
@@ -131,13 +139,17 @@ def _subject_holdout(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
 
 def _subject_kfold(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
     n_folds = protocol.n_folds
-    if not 0 <= protocol.fold < n_folds:
-        raise SplitError(
-            f"protocol.fold is {protocol.fold}; with n_folds={n_folds} it is 0 to {n_folds - 1}."
-        )
+    _require_fold(protocol)
     _require_groups(pool, n_folds, f"{n_folds} folds need {n_folds} or more; lower protocol.n_folds")
     folds = spread_blocks(pool, [1 / n_folds] * n_folds, seed=(protocol.seed, 0))
     return Assignment(_test_one_fold(pool, pool["block"].map(folds), protocol), ())
+
+
+def _require_fold(protocol: Protocol) -> None:
+    if not 0 <= protocol.fold < protocol.n_folds:
+        raise SplitError(
+            f"protocol.fold is {protocol.fold}; with n_folds={protocol.n_folds} it is 0 to {protocol.n_folds - 1}."
+        )
 
 
 def _official_folds(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
@@ -236,6 +248,27 @@ def _random_cells(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
         part.loc[shuffled[:n_test]] = "test"
         part.loc[shuffled[n_test : n_test + n_val]] = "val"
     return Assignment(pool.assign(part=part), ())
+
+
+def _random_folds(pool: pd.DataFrame, protocol: Protocol) -> Assignment:
+    """The papers' split of cells as folds: each class is dealt evenly, and each cell is tested once."""
+    _require_fold(protocol)
+    rng = np.random.default_rng([protocol.seed, 0])
+    rng_val = np.random.default_rng([protocol.seed, 1 + protocol.fold])
+    fold, part = pool["fold"].copy(), pool["part"].copy()
+    for label, members in pool.groupby("label")["cell_id"]:
+        n_needed = max(protocol.n_folds, 4)  # one to test in each fold, and two beside it
+        if len(members) < n_needed:
+            raise SplitError(
+                f"class {label} has {len(members)} cells; {protocol.n_folds} folds of cells need {n_needed} or more. "
+                f"Add cells of it, or lower protocol.n_folds."
+            )
+        dealt = pd.Series(np.arange(len(members)) % protocol.n_folds, index=rng.permutation(members.index))
+        fold.loc[dealt.index] = dealt
+        rest = rng_val.permutation(dealt.index[dealt != protocol.fold])
+        part.loc[dealt.index[dealt == protocol.fold]] = "test"
+        part.loc[rest[: min(max(1, round(len(rest) * protocol.val_share)), len(rest) - 1)]] = "val"
+    return Assignment(pool.assign(part=part, fold=fold), ())
 
 
 def _require_groups(cells: pd.DataFrame, n_needed: int, why: str) -> None:

@@ -23,7 +23,7 @@ from leukemia_lab.data.storage import read_memo, write_memo
 from leukemia_lab.progress import progress
 
 # Raise it when the key or a value of PixelFacts changes its meaning: older memos are then left alone.
-_MEMO_VERSION = 3
+MEMO_VERSION = 3
 _SAVE_SECONDS = 20.0
 _BATCH = 512
 
@@ -152,7 +152,7 @@ def _memo_key(root: Path, cell_id: str) -> _MemoKey:
 
 def _memo_path(root: Path, cache_dir: Path) -> Path:
     digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    return cache_dir / "index" / f"{digest}-v{_MEMO_VERSION}.parquet"
+    return cache_dir / "index" / f"{digest}-v{MEMO_VERSION}.parquet"
 
 
 def _read_memo(path: Path) -> dict[_MemoKey, PixelFacts]:

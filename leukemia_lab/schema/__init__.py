@@ -17,14 +17,17 @@ from leukemia_lab.schema.data import (
     ManifestData,
     OfficialFolds,
     ProtocolNode,
+    RandomCells,
     SubjectKfold,
     SyntheticData,
 )
 from leukemia_lab.schema.evaluation import Evaluation
 from leukemia_lab.schema.fields import Count, Fraction, GivenPath, Metric, Node, Paths, Seed, Share
 from leukemia_lab.schema.model import (
+    BorderFeatures,
     ClassicalModel,
     FeaturesNode,
+    MeasureFeatures,
     Model,
     ModelNode,
     MorphologyFeatures,
@@ -37,7 +40,9 @@ from leukemia_lab.schema.training import Augment, Balance, Optim, Pipeline, Trai
 
 __all__ = [
     "AuditSettings",
+    "BorderFeatures",
     "CellSettings",
+    "CheckClaimsSettings",
     "ClassicalModel",
     "CnmcData",
     "CombinedData",
@@ -50,6 +55,7 @@ __all__ = [
     "FolderData",
     "Fraction",
     "ManifestData",
+    "MeasureFeatures",
     "ModelNode",
     "MorphologyFeatures",
     "NetFeatures",
@@ -57,6 +63,7 @@ __all__ = [
     "OfficialFolds",
     "Pipeline",
     "PixelFeatures",
+    "RandomCells",
     "ReportSettings",
     "SplitSettings",
     "SubjectKfold",
@@ -90,6 +97,7 @@ class TrainSettings(CellSettings):
     optim: Optim
     trainer: Trainer
     pipeline: Pipeline
+    permute_labels: Seed | None = None  # runs recorded before the key was there, and exports, permute nothing
 
 
 class TrainCommandSettings(TrainSettings):
@@ -161,6 +169,15 @@ class CompareSettings(Node):
     part: Literal["auto", "val", "test"]
     metric: Metric
     level: Share
+    output: GivenPath | None
+
+
+class CheckClaimsSettings(Node):
+    """conf/check_claims.yaml."""
+
+    table: GivenPath
+    positive_share: Share | None
+    n_cells: Count | None
     output: GivenPath | None
 
 

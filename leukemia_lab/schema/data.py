@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from leukemia_lab.schema.fields import Auto, BadFiles, Count, GivenPath, Node, NonNegative, Paths, Seed, Share
 
@@ -12,6 +19,11 @@ from leukemia_lab.schema.fields import Auto, BadFiles, Count, GivenPath, Node, N
 def _leave_some_to_train(val_share: float, test_share: float) -> None:
     if val_share + test_share >= 1:
         raise ValueError(f"val_share {val_share} and test_share {test_share} leave nothing to train on")
+
+
+def _fold_exists(fold: int | Literal["all"], n_folds: int) -> None:
+    if fold != "all" and fold >= n_folds:
+        raise ValueError(f"fold {fold} does not exist: the {n_folds} folds are 0 to {n_folds - 1}")
 
 
 def _sources(trees: dict[str, CombinedTreeNode]) -> dict[str, CombinedTreeNode]:
@@ -141,10 +153,7 @@ class SubjectKfold(GroupedProtocol):
     @model_validator(mode="after")
     def fold_exists(self) -> SubjectKfold:
         """`fold` counts from 0."""
-        if self.fold != "all" and self.fold >= self.n_folds:
-            raise ValueError(
-                f"fold {self.fold} does not exist: the {self.n_folds} folds are 0 to {self.n_folds - 1}"
-            )
+        _fold_exists(self.fold, self.n_folds)
         return self
 
 
@@ -168,13 +177,28 @@ class RandomCells(Node):
     name: Literal["random_cells"]
     val_share: Share
     test_share: Share
+    # With defaults and left out of dumps where null: runs from before there were folds keep config and identity.
+    n_folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
     seed: Seed
 
     @model_validator(mode="after")
     def some_train(self) -> RandomCells:
-        """The training part gets what val and test leave."""
-        _leave_some_to_train(self.val_share, self.test_share)
+        """The training part gets what val and test leave; of folds, what val leaves outside the test fold."""
+        if self.n_folds is None and self.fold is None:
+            _leave_some_to_train(self.val_share, self.test_share)
+        elif self.n_folds is None:
+            raise ValueError(f"fold {self.fold} of no folds: give n_folds too")
+        elif self.fold is None:
+            raise ValueError(f"{self.n_folds} folds: give fold too, 0 to {self.n_folds - 1} or all")
+        else:
+            _fold_exists(self.fold, self.n_folds)
         return self
+
+    @model_serializer(mode="wrap")
+    def without_absent_folds(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The keys that are set."""
+        return {key: value for key, value in dump(self).items() if value is not None}
 
 
 class LeaveOneSourceOut(GroupedProtocol):

@@ -74,6 +74,24 @@ class MorphologyFeatures(Node):
     log_mode: LogMode
 
 
+class MeasureFeatures(Node):
+    """conf/model/features/{size,colour,file_size}.yaml: `columns` of `auditing.confounds.SINGLE`."""
+
+    kind: Literal["measures"]
+    image_size: ImageSize
+    log_mode: LogMode
+    columns: Literal["size", "colour", "sharpness", "file_size"]
+
+
+class BorderFeatures(Node):
+    """conf/model/features/border.yaml."""
+
+    kind: Literal["border"]
+    image_size: ImageSize
+    log_mode: LogMode
+    width: Annotated[float, Field(gt=0.0, le=0.25)]
+
+
 class NetFeatures(Node):
     """conf/model/features/<net>.yaml: the activations before the net's last layer."""
 
@@ -84,7 +102,10 @@ class NetFeatures(Node):
     weights: Target | None
 
 
-FeaturesNode = Annotated[PixelFeatures | MorphologyFeatures | NetFeatures, Field(discriminator="kind")]
+FeaturesNode = Annotated[
+    PixelFeatures | MorphologyFeatures | MeasureFeatures | BorderFeatures | NetFeatures,
+    Field(discriminator="kind"),
+]
 
 
 class ClassifierNode(Node):

@@ -21,7 +21,7 @@ def protocol(name: str = "subject_holdout", **changes: Any) -> Protocol:
     values: dict[str, Any] = {
         "val_share": 0.2,
         "test_share": 0.2,
-        "n_folds": 3,
+        "n_folds": 0 if name == "random_cells" else 3,
         "fold": 0,
         "seed": 0,
         "twins": "merge",
@@ -171,6 +171,49 @@ def test_random_cells_is_stratified_and_stamped_leaky() -> None:
     assert split.table.groupby("subject")["part"].nunique().max() > 1
 
 
+def test_random_cells_without_folds_draws_what_it_always_drew() -> None:
+    drawn = make_split(simple_cells(), protocol("random_cells"))
+    assert drawn.hash == "54f93e130fc0ee88fdbcb9a715a1483e0726c24167669af4d1f24d2c7da1fcc2"
+
+
+def test_folds_of_random_cells_test_each_cell_once_and_keep_the_classes() -> None:
+    cells = cells_of([{"labels": ["A"] * 24 + ["B"] * 52}, {"labels": ["A"] * 7}])
+    splits = [make_split(cells, protocol("random_cells", n_folds=4, fold=k)) for k in range(4)]
+    tested = pd.concat(
+        [split.table[split.table["part"] == "test"].assign(at=k) for k, split in enumerate(splits)]
+    )
+    assert sorted(tested["cell_id"]) == sorted(cells["cell_id"])
+    assert (tested["fold"] == tested["at"]).all()
+    for split in splits:
+        counts = pd.crosstab(split.table["part"], split.table["label"])
+        assert counts.loc["test", "A"] in (7, 8)
+        assert counts.loc["test", "B"] == 13
+        assert counts.loc["val", "B"] == 8  # 0.2 of the 39 outside the test fold
+        assert split.stamps == ("LEAKY",)
+        assert split.protocol == {"name": "random_cells", "val_share": 0.2, "n_folds": 4} | {
+            "fold": split.protocol["fold"],
+            "seed": 0,
+        }
+    assert len({split.hash for split in splits}) == 4
+    assert splits[0].table.groupby("subject")["part"].nunique().max() == 3
+
+
+def test_folds_of_random_cells_do_not_depend_on_row_order_but_on_the_seed() -> None:
+    cells, of = simple_cells(), protocol("random_cells", n_folds=3, fold=2)
+    assert make_split(cells, of).hash == make_split(cells.sample(frac=1, random_state=1), of).hash
+    other = make_split(cells, protocol("random_cells", n_folds=3, fold=2, seed=1))
+    assert not other.table["fold"].equals(make_split(cells, of).table["fold"])
+
+
+@pytest.mark.parametrize(("n_folds", "n_a"), [(2, 4), (3, 4), (5, 5)])
+def test_the_fewest_cells_of_which_folds_can_be_made(n_folds: int, n_a: int) -> None:
+    cells = cells_of([{"labels": ["A"] * n_a + ["B"] * 9}])
+    for fold in range(n_folds):
+        make_split(cells, protocol("random_cells", n_folds=n_folds, fold=fold))
+    with pytest.raises(SplitError, match=f"class A has {n_a - 1} cells; {n_folds} folds of cells need {n_a}"):
+        make_split(cells[1:], protocol("random_cells", n_folds=n_folds))
+
+
 def test_random_cells_leaves_a_training_cell_in_the_smallest_class() -> None:
     cells = cells_of([{"labels": ["A"] * 3 + ["B"] * 20}])
     table = make_split(cells, protocol("random_cells", val_share=0.45, test_share=0.5)).table
@@ -204,6 +247,10 @@ def test_ignored_twins_are_stamped(name: str) -> None:
         ({"seed": -1}, "protocol.seed is -1"),
         ({"name": "subject_kfold", "n_folds": 1}, "n_folds is 1"),
         ({"name": "subject_kfold", "fold": 3}, "protocol.fold is 3; with n_folds=3 it is 0 to 2"),
+        (
+            {"name": "random_cells", "n_folds": 3, "fold": 3},
+            "protocol.fold is 3; with n_folds=3 it is 0 to 2",
+        ),
         ({"name": "subject_kfold", "fold": -1}, "protocol.fold is -1"),
         ({"name": "subject_kfold", "n_folds": 10}, "class ALL has 9 subjects; 10 folds need 10 or more"),
         (
