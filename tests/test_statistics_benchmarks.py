@@ -47,6 +47,19 @@ def test_the_paired_test_rejects_equal_models_less_often_than_tests_by_cell() ->
 
 
 @pytest.mark.slow
+def test_gaps_between_protocols_are_found_where_they_are() -> None:
+    rows = rows_of("bench_leakage.py", "--scores", "6", "--trained", "12")
+    assert len(rows) == 6 + 8
+    none, some = rows[0], rows[1]
+    assert none[1] == "0.000, 0.000, 0.000"
+    assert percent(none[3]) <= 25 <= percent(some[3])
+    assert all(percent(row[4]) >= 60 for row in rows[:6])
+    for repeats, nothing_leaks, leaks in (("1", rows[7], rows[9]), ("3", rows[11], rows[13])):
+        assert (nothing_leaks[:3], leaks[:3]) == (["knn", repeats, "0"], ["knn", repeats, "0.3"])
+        assert float(nothing_leaks[3].split(",")[0]) < 0.02 < float(leaks[3].split(",")[0])
+
+
+@pytest.mark.slow
 def test_the_out_of_bag_estimate_is_nearer_to_the_optimism_of_equal_models_than_that_in_the_resample() -> (
     None
 ):

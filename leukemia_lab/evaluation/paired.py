@@ -23,7 +23,7 @@ NO_SPREAD = "leaving groups out does not change the difference, which says nothi
 
 @dataclass(frozen=True)
 class Resampled:
-    """The `METRICS` of R runs on the same n cells: `values` [R, M], and `without` each of G groups [R, M, G].
+    """M metrics of R runs on the same n cells: `values` [R, M], and `without` each of G groups [R, M, G].
 
     `strata` [G] is the class of each group, `sizes` [G] are its cells, `spans` [M, 2] the least and the greatest value
     that a metric can have, and two runs of the same number in `kinds` [R] have the same predictions. Without groups G
@@ -40,7 +40,7 @@ class Resampled:
 
 @dataclass(frozen=True)
 class Differences:
-    """`METRICS` of the first less those of the second run of each pair [P, 2], with intervals and p-values [P, M].
+    """M metrics of the first less those of the second run of each pair [P, 2], with intervals and p-values [P, M].
 
     What cannot be said is NaN, and `reasons` [P, M] says why; None where there is nothing to say.
     """
@@ -59,7 +59,7 @@ def all_pairs(n_runs: int) -> Ints:
 
 
 def resampled(models: Sequence[Outcomes]) -> Resampled:
-    """The metrics of all models, and without each group; RunError where they are not of the same cells, in order."""
+    """`METRICS` of all models, and without each group; RunError where they are not of the same cells, in order."""
     first = models[0]
     for model in models[1:]:
         same = np.array_equal(model.cell_ids, first.cell_ids) and np.array_equal(model.truth, first.truth)
@@ -92,7 +92,7 @@ def differences(runs: Resampled, pairs: Ints, level: float = LEVEL) -> Differenc
     (1946) degrees of freedom. All on the scale of the metric itself: docs/comparison.md shows how often that rejects
     where nothing differs. Both models are taken as given: training again with another seed is not part of it.
     """
-    shape = (len(pairs), len(METRICS))
+    shape = (len(pairs), runs.values.shape[1])
     difference_of, low, high, p_of = np.full((4, *shape), np.nan)
     found = Differences(pairs, difference_of, low, high, p_of, np.full(shape, None, dtype=object))
     same = runs.kinds[pairs[:, 0]] == runs.kinds[pairs[:, 1]]

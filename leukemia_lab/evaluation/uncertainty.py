@@ -58,7 +58,7 @@ def intervals(
             for name, interval in _percentiles(outcomes, level, seed).items()
         }
     return {
-        name: _wilson_type(name, values[name][0], interval, outcomes, level)
+        name: wilson_type(name, values[name][0], interval, outcomes, level)
         if interval.low is None
         else interval
         for name, interval in found.items()
@@ -180,8 +180,11 @@ def _percentile(values: Floats, level: float) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _wilson_type(name: str, value: float, none: Interval, outcomes: Outcomes, level: float) -> Interval:
-    """Wilson's bounds in the place of an interval that is `none`; the same where the value is undefined."""
+def wilson_type(name: str, value: float, none: Interval, outcomes: Outcomes, level: float) -> Interval:
+    """Wilson's bounds for a metric of this name in the place of an interval that is `none`.
+
+    The same where the value is undefined.
+    """
     if np.isnan(value):
         return none
     start, end = span_of(name, outcomes)

@@ -212,10 +212,16 @@ def key(panel: Panel, samples: Sequence[Sample], corner: str = "lower right") ->
 
 def key_above(panel: Panel, samples: Sequence[Sample], lift: float = 8.0) -> None:
     """What the marks mean, in one row above the panel."""
-    x = 0.0
-    for sample in samples:
-        _sample(panel, sample, x, panel.height + lift)
-        x += (36 if sample.line or sample.marker else 13) + CHARACTER_WIDTH * SMALL * len(sample.words)
+    for before, sample in enumerate(samples):
+        _sample(panel, sample, width_above(samples[:before]), panel.height + lift)
+
+
+def width_above(samples: Sequence[Sample]) -> float:
+    """What `key_above` needs for them, in units of the drawing."""
+    return sum(
+        (36 if sample.line or sample.marker else 13) + CHARACTER_WIDTH * SMALL * len(sample.words)
+        for sample in samples
+    )
 
 
 def _sample(panel: Panel, sample: Sample, x: float, y: float) -> None:

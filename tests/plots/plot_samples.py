@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from leukemia_lab.evaluation.leakage import ARMS, GAPS, Arm, ArmValue, Gap, LeakagePrice
 from leukemia_lab.plots import gallery as plots
 from leukemia_lab.plots.gallery import Band, Forecasts, Plot, Ranked
 
@@ -62,6 +63,24 @@ def compared(n_runs: int) -> tuple[list[str], Any, Any]:
     return [f"run-{run}" for run in range(n_runs)], differences, np.exp(-60 * np.abs(differences))
 
 
+def price(model: str, *values: float, spread: float | None = 0.03, p_holm: float = 0.01) -> LeakagePrice:
+    """A model whose AUROCs are `values`, in the order of ARMS: arms without one are absent, ends without a spread."""
+
+    def ends(value: float) -> tuple[float | None, float | None]:
+        return (None, None) if spread is None else (value - spread, value + spread)
+
+    arms: dict[Arm, ArmValue] = {
+        arm: ArmValue(value, *ends(value), None) for arm, value in zip(ARMS, values, strict=False)
+    }
+    known = None if spread is None else p_holm
+    gaps = {}
+    for first, second in GAPS:
+        if {first, second} <= set(arms):
+            gap = values[ARMS.index(first)] - values[ARMS.index(second)]
+            gaps[first, second] = Gap(first, second, gap, *ends(gap), known, known, *ends(gap), None)
+    return LeakagePrice(model, arms, gaps)
+
+
 def every_plot(prefix: str) -> dict[str, Plot]:
     truth, probs = sample()
     grid = np.linspace(0, 1, 50)
@@ -70,6 +89,7 @@ def every_plot(prefix: str) -> dict[str, Plot]:
     ranked = [
         Ranked(f"run-{at}", 0.9 - at / 50, 0.8 - at / 50, 0.95, ["SYNTHETIC"] * (at % 2)) for at in range(8)
     ]
+    claimed = [plots.ClaimedRow("KNN", 0.912, [plots.Estimate(0.74, 0.7, 0.78), plots.Estimate(None)])]
     shown: dict[str, tuple[Callable[..., Plot], tuple[Any, ...], dict[str, Any]]] = {
         "roc": (plots.roc, (truth, probs, CLASSES, 0), {"threshold": 0.4, "band": Band(grid, grid, grid**0.5)}),
         "pr": (plots.precision_recall, (truth, probs, CLASSES, 0), {"threshold": 0.4}),
@@ -84,6 +104,8 @@ def every_plot(prefix: str) -> dict[str, Plot]:
         "matrix": (plots.comparison_matrix, (*compared(6), "auroc"), {"groups": [[0, 1], [3, 4, 5]]}),
         "seeds": (plots.seeds, ({"cnn": [0.8, 0.9, 0.85], "knn": [0.7]}, "auroc"), {}),
         "attribution": (plots.attribution, (accuracy, accuracy / 2), {}),
+        "leakage": (plots.leakage_price, ([price("cnn", 0.93, 0.9, 0.85), price("knn", 0.7, 0.6)],), {}),
+        "claims": (plots.claimed_and_ours, (claimed, ["random", "subjects"], "accuracy"), {}),
         "split": (plots.split_counts, (cells, cells // 9, ["train", "val"], CLASSES), {}),
     }  # fmt: skip
     return {
