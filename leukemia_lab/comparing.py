@@ -17,7 +17,7 @@ from leukemia_lab.evaluation.optimism import WINNERS_CURSE
 from leukemia_lab.evaluation.seeds import over_seeds
 from leukemia_lab.evaluation.tables import POOLED
 from leukemia_lab.progress import CONSOLE, RESULTS
-from leukemia_lab.results.collect import LeftOut, collect, read_run
+from leukemia_lab.results.collect import LeftOut, collect, read_named_run
 from leukemia_lab.results.comparable import joined_stamps, require_comparable, seed_groups
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.runs.record import write_atomically
@@ -44,7 +44,7 @@ def compare(settings: CompareSettings) -> dict[str, Any]:
         RunError: a run is not finished, or runs differ in data, split, classes or cells.
     """
     runs, left_out = read_runs(settings)
-    members = [_named(path) for path in settings.ensemble]
+    members = [read_named_run(path) for path in settings.ensemble]
     require_comparable([*runs, *members])
     part = chosen_part([*runs, *members], settings.part)
     document = compared(runs, members, part, settings)
@@ -63,7 +63,7 @@ def read_runs(settings: CompareSettings) -> tuple[list[RunResult], tuple[LeftOut
         RunError: `a` or `b` is no finished run, or fewer than two are found.
     """
     if settings.a is not None and settings.b is not None:
-        pair = [_named(path) for path in (settings.a, settings.b)]
+        pair = [read_named_run(path) for path in (settings.a, settings.b)]
         if pair[0].name == pair[1].name:
             pair = [replace(run, name=str(run.path)) for run in pair]
         return pair, ()
@@ -74,13 +74,6 @@ def read_runs(settings: CompareSettings) -> tuple[list[RunResult], tuple[LeftOut
             f"runs={', '.join(map(str, settings.runs))}: a single finished run; two or more are needed{others}"
         )
     return list(found.runs), found.left_out
-
-
-def _named(path: Path) -> RunResult:
-    try:
-        return read_run(path)
-    except RunError as error:
-        raise RunError(f"{path}: {error}" if path.is_dir() else f"{path}: no such folder") from error
 
 
 def compared(

@@ -26,7 +26,8 @@ def job(settings: ReportSettings, place: Place) -> None:
     from leukemia_lab.reporting.leaderboard import leaderboards, write_leaderboards
     from leukemia_lab.reporting.page import make_report, render_markdown, render_page
     from leukemia_lab.reporting.terminal import shown
-    from leukemia_lab.results.collect import collect, read_run
+    from leukemia_lab.results.collect import collect, read_named_run
+    from leukemia_lab.results.findings import findings_in
     from leukemia_lab.runs.record import now, write_atomically
     from leukemia_lab.sweeping.watching import watch
 
@@ -35,12 +36,14 @@ def job(settings: ReportSettings, place: Place) -> None:
         return
     collected = collect(settings.runs)
     if settings.ensemble:
-        added = ensemble([read_run(path) for path in settings.ensemble], standard_evaluation())
+        added = ensemble(list(map(read_named_run, settings.ensemble)), standard_evaluation())
         collected = replace(collected, runs=(*collected.runs, added))
     boards = leaderboards(collected.runs, settings.part, settings.metric)
     folder = _folder(settings)
     command = shlex.join(["python", "-m", "leukemia_lab.report", *sys.argv[1:]])
-    report = make_report(collected, boards, made=now(), command=command, version=__version__)
+    studies, unread = findings_in(settings.runs)
+    collected = replace(collected, left_out=(*collected.left_out, *unread))
+    report = make_report(collected, boards, made=now(), command=command, version=__version__, studies=studies)
     write_atomically(folder / PAGE, render_page(report))
     write_atomically(folder / TEXT, render_markdown(report))
     write_leaderboards(boards, folder / TABLE)

@@ -10,9 +10,8 @@ import pandas as pd
 
 from leukemia_lab.errors import RunError
 from leukemia_lab.evaluation.document import metrics_document
-from leukemia_lab.evaluation.ensembles import Member, ensemble_table
-from leukemia_lab.hashing import content_hash
-from leukemia_lab.results.comparable import joined_stamps, require_comparable
+from leukemia_lab.results.comparable import joined_stamps
+from leukemia_lab.results.ensembles import averaged, ensemble_identity
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema.evaluation import Evaluation
 
@@ -49,25 +48,12 @@ def ensemble(members: Sequence[RunResult], evaluation: Evaluation) -> Ensemble:
     Raises:
         RunError: there are fewer members, they are cross-validations, or differ in split, data or classes.
     """
-    if len(members) < 2:
-        raise RunError(f"ensemble: {len(members)} run is none; name two or more, ensemble=[runs/x,runs/y]")
     for run in members:
         if run.is_cross_validation:
             raise RunError(f"ensemble: {run.path} is a cross-validation; name runs of one split")
-    require_comparable(members)
-    first = members[0]
-    identity = content_hash({"ensemble": sorted(run.record["identity"] for run in members)})
     parts = ["val", *(["test"] if all("test" in run.predicted_parts for run in members) else [])]
-    tables = [
-        ensemble_table(
-            [Member(run.name, run.predicted("val"), run.predicted(part)) for run in members],
-            first.class_names,
-            identity,
-        )
-        for part in parts
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    stamps = joined_stamps(members)
+    table = pd.concat([averaged(members, part) for part in parts], ignore_index=True)
+    first, identity, stamps = members[0], ensemble_identity(members), joined_stamps(members)
     record: dict[str, Any] = {key: first.record.get(key) for key in SHARED}
     record |= {
         "identity": identity,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from leukemia_lab.evaluation.comparison import LOWER_IS_BETTER
 from leukemia_lab.evaluation.metrics import METRICS
 from leukemia_lab.pages.environment import page_environment
 from leukemia_lab.pages.formats import printable
+from leukemia_lab.plots.svg import Plot
 from leukemia_lab.progress import progress
 from leukemia_lab.reporting import wiring
 from leukemia_lab.reporting.budget import MAX_BYTES, Detail, Size, allot, encoded, lowered
@@ -29,6 +31,7 @@ from leukemia_lab.reporting.method_text import SOURCES, methods
 from leukemia_lab.reporting.split_audit import SplitAudit, audit_split
 from leukemia_lab.reporting.views import view_of
 from leukemia_lab.results.collect import Collected
+from leukemia_lab.results.findings import Findings
 
 MAX_ROWS = 1000  # runs shown in the page; leaderboard.csv has all
 MAX_GROUPS, MAX_NAMED = 20, 12  # groups of runs alike, and of how many runs of each the names are shown
@@ -75,12 +78,22 @@ class Report:
     made: str
     command: str
     version: str
+    studies: tuple[Findings, ...]
 
 
 def make_report(
-    collected: Collected, boards: Sequence[Leaderboard], *, made: str, command: str, version: str
+    collected: Collected,
+    boards: Sequence[Leaderboard],
+    *,
+    made: str,
+    command: str,
+    version: str,
+    studies: Sequence[Findings] = (),
 ) -> Report:
-    """Read and draw all that the files need; many runs are worked on by several processes."""
+    """Read and draw all that the files need; many runs are worked on by several processes.
+
+    The findings of `studies`, whose runs these are, come first in the page.
+    """
     shown = tuple(map(_shown, boards))
     jobs = [(row, board) for board in boards for row in board.rows[:MAX_ROWS]]
     views = dict(zip([row.run.name for row, _ in jobs], _views(jobs), strict=True))
@@ -88,7 +101,7 @@ def make_report(
     answered = wiring.checklist(
         collected.runs, parts, how_compared([(item.board, item.comparison) for item in shown])
     )
-    return Report(collected, shown, views, answered, made, command, version)
+    return Report(collected, shown, views, answered, made, command, version, tuple(studies))
 
 
 def _shown(board: Leaderboard) -> Shown:
@@ -221,6 +234,15 @@ def _frame_values(report: Report) -> dict[str, Any]:
     }
 
 
+def _within(drawing: Plot | None, ident: str) -> Plot | None:
+    """The drawing with ids that begin with `ident`: a study can stand on the page twice, of two budgets."""
+    if drawing is None:
+        return None
+    return Plot(
+        re.sub(r'(aria-labelledby|title id)="', rf'\g<1>="{ident}-', drawing.svg, count=2), drawing.alt
+    )
+
+
 @lru_cache(maxsize=2)
 def _environment(html: bool) -> Environment:
     environment = page_environment("reporting")
@@ -231,6 +253,7 @@ def _environment(html: bool) -> Environment:
     environment.filters["one_line"] = one_line
     environment.filters["as_number"] = lambda title: f"#{title}"  # a column of numbers
     environment.filters["svg"] = lambda drawing: Markup(drawing.svg)
+    environment.filters["within"] = _within
     environment.globals |= {
         "reproduction": wiring.reproduction,
         "value_of": value_of,

@@ -10,6 +10,7 @@ from typing import Any
 
 from leukemia_lab.evaluation.operating_point import BALANCED_ACCURACY
 from leukemia_lab.evaluation.uncertainty import LEVEL
+from leukemia_lab.wording import in_quotes
 
 PROGRAM = ("python", "-m")
 # what `auto` stood for on the machine of the run; on another it may stand for something else, which is another run
@@ -179,9 +180,18 @@ def rebuilt_overrides(config: Mapping[str, Any], compose: Compose | None) -> lis
             made = compose(overrides)
         except Exception:  # of many kinds: this choice does not exist, or has no such key
             continue
-        if {key: value for key, value in made.items() if key != "force"} == wanted:
+        if _given({key: value for key, value in made.items() if key != "force"}) == _given(wanted):
             return overrides
     return None
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` without the keys that are null: a config lacks those that are younger, or that its choice leaves out."""
+    return {
+        key: _given(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def _differences(wanted: Mapping[str, Any], made: Mapping[str, Any], prefix: str) -> list[str]:
@@ -196,7 +206,7 @@ def _differences(wanted: Mapping[str, Any], made: Mapping[str, Any], prefix: str
         elif value != made[key]:
             found.append(f"{name}={_text(value)}")
     gone = [key for key in made if key not in wanted and not (prefix == "" and key == "force")]
-    return found + [f"~{prefix}{key}" for key in gone]
+    return found + [f"~{prefix}{key}" for key in gone if made[key] is not None]  # Hydra deletes no null
 
 
 def _text(value: Any) -> str:
@@ -215,7 +225,7 @@ def _text(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A plain word as it is; anything else in quotes, before which backslashes count double."""
+    """A plain word as it is; anything else in quotes."""
     if re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text.lower() not in (
         "null",
         "true",
@@ -224,5 +234,4 @@ def _quoted(text: str) -> str:
         "inf",
     ):
         return text
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+    return in_quotes(text)

@@ -82,6 +82,14 @@ def read_run(folder: Path) -> RunResult:
     return RunResult(folder.name, folder, found, metrics, _config(folder / CONFIG))
 
 
+def read_named_run(folder: Path) -> RunResult:
+    """`read_run` of a folder that a user named; the RunError says which it is."""
+    try:
+        return read_run(folder)
+    except RunError as error:
+        raise RunError(f"{folder}: {error}" if folder.is_dir() else f"{folder}: no such folder") from error
+
+
 def _take(run: RunResult, runs: list[RunResult], left_out: list[LeftOut]) -> None:
     same = next((other for other in runs if other.record["identity"] == run.record["identity"]), None)
     if same is None:

@@ -176,6 +176,14 @@ def test_overrides_are_rebuilt_from_a_config(overrides: tuple[str, ...]) -> None
     assert again == config
 
 
+def test_a_config_from_before_a_key_was_there_is_rebuilt() -> None:
+    config = resolve_auto(composed("seed=4")).model_dump(mode="json")
+    del config["permute_labels"]
+    found = rebuilt_overrides(config, compose)
+    assert found is not None
+    assert composed(*found).permute_labels is None
+
+
 def broken(_: Sequence[str]) -> Mapping[str, Any]:
     raise ValueError("no such choice")
 
