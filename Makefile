@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu check format bench
+REPRODUCE := -m leukemia_lab.reproduce study.budget=cpu output=docs launcher=joblib launcher.n_jobs=2
+
+.PHONY: help setup demo reproduce check-results test test-slow test-gpu check format bench
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -25,6 +27,12 @@ demo: $(READY) ## draw synthetic cells, train SimpleCNN, evaluate it on the test
 	@$(BIN)/python -m leukemia_lab.train experiment=demo hydra.run.dir=runs/demo
 	@$(BIN)/python -m leukemia_lab.evaluate run=runs/demo
 	@$(BIN)/python -m leukemia_lab.report runs=runs/demo output=reports/demo
+
+reproduce: $(READY) ## carry out all studies on synthetic data, write docs/results.md
+	@OMP_NUM_THREADS=1 $(BIN)/python $(REPRODUCE)
+
+check-results: $(READY) ## is docs/results.md what the studies give on this machine?
+	@OMP_NUM_THREADS=1 $(BIN)/python $(REPRODUCE) check=true
 
 test: $(READY) ## the fast tests on all cores, with coverage
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90

@@ -11,11 +11,15 @@ COMMANDS = {
     "evaluate": "open the locked test part of a finished run",
     "compare": "which run is better, and is that more than chance? by subject, two runs or many",
     "report": "leaderboard, comparisons and every run's results in one page",
+    "check_claims": "are the numbers of a published table possible? by arithmetic alone",
+    "study": "a paper's table beside ours, or a question of many runs",
+    "reproduce": "all shipped studies, and one page of their results",
     "audit": "can this data be trusted? inventory, faults, duplicates, twins, confounds",
     "split": "draw a split, show its balance, write it to be shared and loaded back",
     "download": "fetch C-NMC 2019 and compare it with what was published",
     "export_features": "write a net's features, downsized pixels or morphology, one row a cell",
 }
+OF_TRAIN = ("study", "reproduce")  # commands that take the keys of train
 COMPLETION = {
     "bash": """_leukemia_lab() {
     COMPREPLY=($(COMP_LINE="${COMP_LINE:0:COMP_POINT}" leukemia-lab complete))
@@ -83,10 +87,28 @@ def completions(line: str) -> list[str]:
 
     from leukemia_lab.config import config_loader
 
+    config, own = words[1], []
+    if config in OF_TRAIN:
+        begun = "" if line.endswith(" ") else words[-1]
+        own = [word for word in _study_words(config) if word.startswith(begun)]
+        config = "train"
     rest = line.split(maxsplit=2)[2] if len(words) > 2 else ""
     if line.endswith(" ") and rest and not rest.endswith(" "):
         rest += " "
-    return list(BashCompletion(config_loader(None))._query(config_name=words[1], line=rest))
+    return [*own, *BashCompletion(config_loader(None))._query(config_name=config, line=rest)]
+
+
+def _study_words(command: str) -> list[str]:
+    """The words of `study` and `reproduce` that are not those of train."""
+    from typing import get_args
+
+    from leukemia_lab.schema.study import Budget
+    from leukemia_lab.studies.definition import shipped_studies
+
+    named = (
+        [f"study={name}" for name in shipped_studies()] if command == "study" else ["check=true", "output="]
+    )
+    return [*named, *(f"study.budget={budget}" for budget in get_args(Budget))]
 
 
 if __name__ == "__main__":

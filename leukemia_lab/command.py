@@ -62,10 +62,15 @@ class Command(Generic[Settings]):
 
 def run_command(command: Command[Any], argv: Sequence[str]) -> int:
     """Run `command` with the overrides and Hydra options in `argv`; returns the exit status."""
+    return guarded(lambda: _run(command, options_first(argv)))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """The exit status of `work`; its errors are printed as a user should see them, SIGTERM ends it as Ctrl-C does."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network at import
     try:
         with terminable():
-            return _run(command, options_first(argv))
+            return work()
     except KeyboardInterrupt:
         return report_error(InterruptedRunError("Interrupted. The same command resumes."))
     except BrokenPipeError:  # the reader of a pipe, `| head`, has seen enough

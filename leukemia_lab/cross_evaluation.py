@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from leukemia_lab import evaluating
-from leukemia_lab.cells import read_cells
 from leukemia_lab.cross_validation import mean_document
 from leukemia_lab.data.split_files import read_split
 from leukemia_lab.errors import RunError
@@ -22,6 +21,7 @@ from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.runs import record
 from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import EvaluateSettings, Evaluation
+from leukemia_lab.shared_cells import shared_known_cells
 
 
 def evaluate(settings: EvaluateSettings, run: Path) -> dict[str, Any]:
@@ -37,24 +37,35 @@ def evaluate(settings: EvaluateSettings, run: Path) -> dict[str, Any]:
     folder = RunFolder.existing(run)
     if not folder.is_cross_validation:
         return evaluating.evaluate(settings, run)
-    with folder.held():
-        evaluating.require_finished(folder)
-        document = _evaluate(settings, folder)
+    document = evaluate_folder(settings, folder)
     show_metrics(document, ["val", TEST, "test_mean"])
     RESULTS.print(f"test part of each fold opened {folder.record['test_looks']} time(s) by its run")
     RESULTS.print(f"run folder: {folder.path}", markup=False, soft_wrap=True)
     return document
 
 
-def _evaluate(settings: EvaluateSettings, folder: RunFolder) -> dict[str, Any]:
+def evaluate_folder(settings: EvaluateSettings, folder: RunFolder, *, again: bool = True) -> dict[str, Any]:
+    """`evaluate` of what lies in `folder`, a run or a cross-validation, without showing the result.
+
+    Where not `again`, a test part that has been opened in the same way is not opened another time.
+    """
+    if not folder.is_cross_validation:
+        return evaluating.evaluate_run(settings, folder, None, again=again)
+    with folder.held():
+        evaluating.require_finished(folder)
+        if not again and evaluating.is_evaluated(settings, folder):
+            return folder.metrics()
+        return _evaluate(settings, folder, again=again)
+
+
+def _evaluate(settings: EvaluateSettings, folder: RunFolder, *, again: bool) -> dict[str, Any]:
     runs = [_run_of(folder, fold) for fold in folder.record["folds"]]  # all, before a test part is opened
-    known = read_cells(
-        evaluating.trained_settings(runs[0], settings.data_root)
-    )  # once: the folds have one index
+    # once: the folds have one index
+    known = shared_known_cells(evaluating.trained_settings(runs[0], settings.data_root))
     documents = []
     for k, run in enumerate(runs):
         CONSOLE.print(f"fold {k} of {len(runs)} ({run.path})", markup=False)
-        documents.append(evaluating.evaluate_run(settings, run, known))
+        documents.append(evaluating.evaluate_run(settings, run, known, again=again))
     tested = pooled(runs)
     write_predictions(tested, folder.path / record.PREDICTIONS)
     folder.update(test_time=settings.test_time, test_looks=max(run.record["test_looks"] for run in runs))

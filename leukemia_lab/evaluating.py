@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import yaml
 
-from leukemia_lab.cells import Cells, KnownCells, read_cells
+from leukemia_lab.cells import Cells, KnownCells
 from leukemia_lab.classical_runs import classical_predictor
 from leukemia_lab.dashboards import log_part
 from leukemia_lab.data.datamodule import CellDataModule
@@ -35,6 +35,7 @@ from leukemia_lab.progress import RESULTS
 from leukemia_lab.runs import record, tensorboard
 from leukemia_lab.runs.record import AVERAGED, TEST_SEEN, RunFolder
 from leukemia_lab.schema import ClassicalModel, CombinedData, EvaluateSettings, Evaluation, TrainSettings
+from leukemia_lab.shared_cells import shared_known_cells
 
 TEST = "test"
 
@@ -53,11 +54,24 @@ def evaluate(settings: EvaluateSettings, run: Path) -> dict[str, Any]:
     return document
 
 
-def evaluate_run(settings: EvaluateSettings, folder: RunFolder, known: KnownCells | None) -> dict[str, Any]:
-    """`evaluate` of the run in `folder` without a word, on its data as `read_cells` has just read them, if given."""
+def evaluate_run(
+    settings: EvaluateSettings, folder: RunFolder, known: KnownCells | None, *, again: bool = True
+) -> dict[str, Any]:
+    """`evaluate` of the run in `folder` without a word, on its data as `read_cells` has just read them, if given.
+
+    Where not `again`, a test part that has been opened in the same way, if by another process, stays closed.
+    """
     with folder.held():
         require_finished(folder)
+        if not again and is_evaluated(settings, folder):
+            return folder.metrics()
         return _evaluate(settings, folder, known)
+
+
+def is_evaluated(settings: EvaluateSettings, folder: RunFolder) -> bool:
+    """Whether the run's results on its test part are there, all of them predicted as `settings` ask."""
+    found = folder.metrics()
+    return TEST in found and found.get("test_time") == settings.test_time
 
 
 def require_finished(folder: RunFolder) -> None:
@@ -76,7 +90,7 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder, known: KnownCells |
             f"test_time={settings.test_time}: {trained.model.name} is no neural net; leave test_time out"
         )
     _require_positive(settings, folder)
-    cells = trained_cells(trained, folder, read_cells(trained) if known is None else known)
+    cells = trained_cells(trained, folder, shared_known_cells(trained) if known is None else known)
     if not (cells.split.table["part"] == TEST).any():
         raise RunError(f"{folder.path}: its split has no test part")
     _require_seen_parts(folder)

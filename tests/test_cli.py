@@ -46,6 +46,9 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
         ),
         ("leukemia-lab train -m model=vgg13 model.net.h", ["model.net.hidden="]),
         ("leukemia-lab evaluate acc", ["accelerator="]),
+        ("leukemia-lab study study=vgg1", ["study=vgg13_paper", "study=vgg16_paper"]),
+        ("leukemia-lab study study=challenge data=cn", ["data=cnmc"]),
+        ("leukemia-lab reproduce study.budget=f", ["study.budget=full"]),
     ],
 )
 def test_completions(line: str, expected: list[str]) -> None:

@@ -16,6 +16,7 @@ from leukemia_lab.initial_weights import pretrained_constants
 from leukemia_lab.preflight import build_faults
 from leukemia_lab.schema import (
     AuditSettings,
+    CheckClaimsSettings,
     CompareSettings,
     DownloadSettings,
     EvaluateSettings,
@@ -34,7 +35,7 @@ BAD_INPUT = 2
     [
         (
             ["model=vgg61"],
-            ["model: 'vgg61' is no choice", "allowed: alexnet, efficientnet_lite0", "Did you mean vgg19?"],
+            ["model: 'vgg61' is no choice", "allowed: alexnet, border_only", "Did you mean vgg19?"],
         ),
         (["optim.lrr=1"], ["optim.lrr: no such key (given '1')", "Did you mean optim.lr?"]),
         (["model.net.widht=3"], ["model.net.widht: no such key", "Did you mean model.net.width?"]),
@@ -77,6 +78,9 @@ BAD_INPUT = 2
         (["-m", "model=simple_cnn,vgg13", "model.net.width=8"], ["model.net.width: no such key", "hidden"]),
         (["--config-dir", "/no/such/folder"], ["--config-dir /no/such/folder: no such folder"]),
         (["protocol.val_share=0.6", "protocol.test_share=0.4"], ["leave nothing to train on"]),
+        (["protocol=random_cells", "protocol.fold=1"], ["fold 1 of no folds: give n_folds too"]),
+        (["protocol=random_cells", "protocol.n_folds=5"], ["5 folds: give fold too, 0 to 4 or all"]),
+        (["protocol=random_cells", "protocol.n_folds=5", "protocol.fold=5"], ["fold 5 does not exist"]),
         (["model.net.dropout=1.5"], ["model.net.dropout: 1.5 cannot be used"]),
         (["model.net.width=0"], ["model.net.width: 0 cannot be used"]),
         (["model.net.width=16.0"], ["model.net.width: 16.0 cannot be used"]),
@@ -166,7 +170,7 @@ def choices() -> list[str]:
 
 
 def test_there_are_as_many_choices_as_expected() -> None:
-    assert len(choices()) == 75
+    assert len(choices()) == 85
 
 
 @pytest.mark.parametrize("choice", choices())
@@ -191,15 +195,20 @@ def test_every_yaml_composes_binds_and_builds(choice: str) -> None:
         ("audit", AuditSettings),
         ("split", SplitSettings),
         ("compare", CompareSettings),
+        ("check_claims", CheckClaimsSettings),
         ("report", ReportSettings),
     ],
 )
 def test_every_primary_config_composes(name: str, settings: type[BaseModel]) -> None:
     composer = Composer(name, settings, None)
-    needed = {"evaluate": ["run=somewhere"], "report": ["runs=somewhere"]}
+    needed = {
+        "evaluate": ["run=somewhere"],
+        "report": ["runs=somewhere"],
+        "check_claims": ["table=somewhere"],
+    }
     config = composer.compose(needed.get(name, []))
     assert composer.settings_faults(config) == []
-    assert len(list(conf_dir().glob("*.yaml"))) == 8
+    assert len(list(conf_dir().glob("*.yaml"))) == 9
 
 
 @pytest.mark.parametrize("choice", [choice for choice in choices() if choice.startswith("model")])

@@ -24,6 +24,7 @@ FLOORS = {
     "ops": 1,
     "features": 1,
     "nets": 1,
+    "claims": 1,
     "data": 1,
     "evaluation": 1,
     "pages": 1,
@@ -53,6 +54,7 @@ FLOORS = {
     "device_worker": 4,
     "classical_runs": 4,
     "exporting": 4,
+    "probing": 4,
     "export_features": 4,
     "downloading": 4,
     "download": 4,
@@ -70,8 +72,12 @@ FLOORS = {
     "sweep_evaluation": 4,
     "comparing": 4,
     "compare": 4,
+    "check_claims": 4,
     "train": 4,
     "evaluate": 4,
+    "studies": 4,
+    "study": 4,
+    "reproduce": 4,
     "cli": 4,
 }
 

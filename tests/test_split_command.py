@@ -107,7 +107,7 @@ def test_all_folds_read_the_data_once(
     if command == "train":
         assert evaluate.main(["run=cv"]) == DONE
         assert len(read) == 2
-        assert capsys.readouterr().err.count("share cells and are one group") == 1
+        assert capsys.readouterr().err.count("cells and twins: those of the run before") == 1
 
 
 def test_a_file_that_is_there_is_kept_unless_forced(capsys: pytest.CaptureFixture[str]) -> None:

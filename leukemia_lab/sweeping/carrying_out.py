@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -24,12 +24,19 @@ from leukemia_lab.sweeping.engine import JobList, run_jobs
 from leukemia_lab.sweeping.job import Job, JobEnd, TrialAddress
 from leukemia_lab.sweeping.job_files import JOBS, plan_jobs
 from leukemia_lab.sweeping.launchers import make_launcher
-from leukemia_lab.sweeping.table import ENDED_WELL, TABLE, counts_text, sweep_rows, write_table
+from leukemia_lab.sweeping.table import ENDED_WELL, TABLE, counts_text, rows_by_job, sweep_rows, write_table
 from leukemia_lab.training import RUNS_DIR
 
 
-def carry_out(sweep: Multirun[TrainCommandSettings]) -> bool:
+def carry_out(
+    sweep: Multirun[TrainCommandSettings],
+    *,
+    shown: bool = True,
+    heard: Callable[[JobEnd], None] = lambda _: None,
+) -> bool:
     """Train the jobs of `sweep`; returns whether all of its runs have ended well.
+
+    `heard` hears of each end. The table is `shown` at the end.
 
     Raises:
         ConfigError: the storage of a search cannot be used.
@@ -38,6 +45,7 @@ def carry_out(sweep: Multirun[TrainCommandSettings]) -> bool:
     folder = _folder(sweep)
 
     def noted(end: JobEnd) -> None:
+        heard(end)
         _rewritten(folder)
         if end.status in ("failed", "pruned"):
             CONSOLE.print(f"{end.status}: {' '.join(end.job.overrides)}: {_explanation(end)}", markup=False)
@@ -52,7 +60,8 @@ def carry_out(sweep: Multirun[TrainCommandSettings]) -> bool:
             run_jobs(source, launcher, stop_on_error=stop, noted=noted)
         finally:
             rows = _rewritten(folder)
-            _show(rows, folder)
+            if shown:
+                _show(rows, folder)
         return _all_well(sweep, source, folder, rows)
 
 
@@ -155,7 +164,7 @@ def _jobs(sweep: Multirun[TrainCommandSettings], folder: Path) -> list[Job]:
 
 def _in_order(jobs: Sequence[Job], folder: Path, *, retry_failed: bool) -> list[Job]:
     """The jobs to do, those whose process died last: they may end this one too, and the others should be done first."""
-    rows = {row["job"]: row for row in sweep_rows(folder)}
+    rows = rows_by_job(folder)
     ended = all(rows[job.key]["status"] in (*ENDED_WELL, "failed") for job in jobs)
 
     def is_wanted(job: Job) -> bool:

@@ -49,6 +49,14 @@ def sweep_rows(sweep: Path) -> list[SweepRow]:
     return [row for _, row in sorted(numbered, key=lambda pair: pair[0])]
 
 
+def rows_by_job(sweep: Path) -> dict[str, SweepRow]:
+    """The row of each job by its key; jobs of one run, such as before and after the data were moved, share its row."""
+    rows = sweep_rows(sweep)
+    of_run = {row["run"]: row for row in rows}
+    shared = {job["job"]: of_run[job["run"]] for job in read_jobs(sweep) if job["run"] in of_run}
+    return shared | {row["job"]: row for row in rows}
+
+
 def write_table(sweep: Path) -> list[SweepRow]:
     """Write the sweep's table.csv as it is now, whole or not at all; returns its rows."""
     rows = sweep_rows(sweep)

@@ -1,0 +1,96 @@
+"""Find and read a study: by the name of one that is shipped, or by the path of a user's own YAML."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from leukemia_lab.claims.claim import Claim, is_percent
+from leukemia_lab.config import faults_error, schema_faults
+from leukemia_lab.errors import ClaimError, ConfigError
+from leukemia_lab.schema.study import StudyNode
+from leukemia_lab.wording import nearest
+
+FILE = "study.yaml"
+REPRODUCED = (  # the order of the page that `reproduce` writes
+    "vgg13_paper",
+    "vgg16_paper",
+    "leakage_price",
+    "negative_controls",
+    "challenge",
+    "log_ablation",
+    "augmentation_ablation",
+    "imbalance_ablation",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study and its name: the folder of one that is shipped, the file's name of a user's own.
+
+    The name is part of file names and of ids in pages: letters, digits, - and _ alone, a letter first.
+    """
+
+    name: str
+    path: Path
+    node: StudyNode
+
+
+@cache
+def experiments_dir() -> Path:
+    """The folder of the shipped studies: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "experiments", package.parent / "experiments"):
+        if (folder / REPRODUCED[0] / FILE).is_file():
+            return folder
+    raise ConfigError(f"no shipped study is in {package} nor beside it: install leukemia-lab again")
+
+
+def shipped_studies() -> list[str]:
+    """The names of the shipped studies."""
+    return sorted(path.parent.name for path in experiments_dir().glob(f"*/{FILE}"))
+
+
+def read_study(given: str) -> Study:
+    """The study that `given` names.
+
+    Raises:
+        ConfigError: there is none, or the file cannot be used; all its faults at once.
+    """
+    own = Path(given).expanduser()
+    if own.suffix in (".yaml", ".yml") or own.is_file():
+        return _read(own.stem if own.name != FILE else own.resolve().parent.name, own)
+    names = shipped_studies()
+    if given not in names:
+        raise ConfigError(
+            f"study: {given!r} is no study; shipped are {', '.join(names)}; study=/path/my.yaml is one of your own."
+            f"{nearest(given, names)}"
+        )
+    return _read(given, experiments_dir() / given / FILE)
+
+
+def _read(name: str, path: Path) -> Study:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"study={path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"study={path} holds no keys; title, question, rows and arms make a study")
+    faults = schema_faults(StudyNode, values)
+    if faults:
+        raise faults_error([f"{path}: {fault}" for fault in faults])
+    node = StudyNode.model_validate(values)
+    try:
+        is_percent([Claim.of(row.name, row.claims) for row in node.rows])
+    except ClaimError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return Study(_as_name(name), path, node)
+
+
+def _as_name(given: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", given)
+    return name if name[:1].isalpha() else f"study_{name}"

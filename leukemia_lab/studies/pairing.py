@@ -1,0 +1,91 @@
+"""Differences between a study's runs on the same cells, by subject, with Holm's correction over those asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from leukemia_lab.errors import RunError
+from leukemia_lab.evaluation.comparison import aligned
+from leukemia_lab.evaluation.metrics import METRICS, or_none
+from leukemia_lab.evaluation.multiplicity import holm
+from leukemia_lab.evaluation.paired import differences, resampled
+from leukemia_lab.pages.formats import difference, p_value
+from leukemia_lab.results.comparable import require_comparable
+from leukemia_lab.results.run_result import RunResult
+
+NOT_PAIRED = "not of the same data, split, cells and labels: cannot be paired"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run's metric less the reference's: 95 % interval and p by the paired jackknife, `p_holm` over all of a study.
+
+    What cannot be said is None, and `reason` says why.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    reason: str | None
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the two differ by more than chance at 5 %, after Holm."""
+        return self.p_holm is not None and self.p_holm < 0.05
+
+    def __str__(self) -> str:
+        """`+0.020 (−0.010 to +0.050), p 0.12`; without an interval the reason."""
+        words = difference({"value": self.value, "low": self.low, "high": self.high})
+        return f"{words}, p {p_value(self.p_holm)}" if self.reason is None else f"{words} ({self.reason})"
+
+
+def differences_from(
+    reference: RunResult, runs: Mapping[str, RunResult], part: str, metric: str
+) -> dict[str, Difference]:
+    """How each of `runs` differs from `reference` in `metric` on the cells of `part`, by name.
+
+    One that cannot be paired with it (other data, another split, other labels) has the reason in place of a difference.
+    """
+    kept: dict[str, pd.DataFrame] = {}
+    found: dict[str, Difference] = {}
+    own = reference.predicted(part)
+    for name, run in runs.items():
+        try:
+            require_comparable([reference, run])
+            table = run.predicted(part)
+            aligned({"0": own, "1": table}, reference.class_names, reference.positive)
+        except RunError:
+            found[name] = Difference(None, None, None, None, None, NOT_PAIRED)
+        else:
+            kept[name] = table
+    if kept:
+        found |= table_differences(own, kept, reference.class_names, reference.positive, metric)
+    return {name: found[name] for name in runs}
+
+
+def table_differences(
+    reference: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    class_names: Sequence[str],
+    positive: str | None,
+    metric: str,
+) -> dict[str, Difference]:
+    """`differences_from` of predictions tables; RunError where they are not of the same cells."""
+    numbered = {str(k): table for k, table in enumerate([reference, *tables.values()])}
+    outcomes = aligned(numbered, class_names, positive)
+    pairs = np.array([[k, 0] for k in range(1, len(numbered))], dtype=np.int64)
+    found = differences(resampled(list(outcomes.values())), pairs)
+    at = METRICS.index(metric)
+    p_holm = holm(found.p[:, at])
+    columns = [
+        [or_none(number) for number in numbers]
+        for numbers in (found.difference[:, at], found.low[:, at], found.high[:, at], found.p[:, at], p_holm)
+    ]
+    rows = zip(*columns, found.reasons[:, at].tolist(), strict=True)
+    return {name: Difference(*row) for name, row in zip(tables, rows, strict=True)}

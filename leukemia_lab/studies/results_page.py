@@ -1,0 +1,92 @@
+"""`results.md`: what all studies found, on one page that the same machine writes the same again."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from leukemia_lab.pages.formats import counted
+from leukemia_lab.progress import CONSOLE, RESULTS
+from leukemia_lab.reporting.page import markdown_text
+from leukemia_lab.results.findings import Findings
+from leukemia_lab.runs.record import made_folder, write_atomically
+from leukemia_lab.schema.study import Budget
+from leukemia_lab.studies.carrying_out import carry_out_study, prepared
+from leukemia_lab.studies.definition import REPRODUCED
+from leukemia_lab.studies.words import Words
+from leukemia_lab.studies.writing import figure_names, markdown, write_figures
+
+PAGE, FIGURES = "results.md", "results"
+REAL = "python -m leukemia_lab.reproduce data=cnmc data.root=/data/C-NMC study.budget=full"
+
+
+def reproduce(
+    names: Sequence[str] | None, budget: Budget, output: Path, words: Words, *, check_only: bool
+) -> bool:
+    """Carry out the studies, write the page; returns whether all runs ended well, or the page is as it was.
+
+    Raises:
+        ConfigError: a study, or any run of one, cannot be begun; nothing has been.
+    """
+    studies = [prepared(name, budget, None, words) for name in (REPRODUCED if names is None else names)]
+    command = ["python", "-m", "leukemia_lab.reproduce", f"study.budget={budget}"]
+    command += [] if names is None else [f"studies={','.join(names)}"]
+    command += [] if words.config_dir is None else [f"--config-dir={words.config_dir}"]
+    command += words.overrides
+    found = []
+    for k, study in enumerate(studies, start=1):
+        CONSOLE.print(f"\nstudy {k} of {len(studies)}: {study.study.name}, in {study.folder}", markup=False)
+        found.append(carry_out_study(study, command))
+    text = page(found, shlex.join(command))
+    failed = [failure for findings in found for failure in findings.failures]
+    for failure in failed:
+        RESULTS.print(f"failed: {failure}", markup=False, soft_wrap=True)
+    if check_only:
+        return _is_as_it_was(text, output / PAGE) and not failed
+    made_folder(output, "output")
+    for findings in found:
+        write_figures(findings, output / FIGURES)
+    write_atomically(output / PAGE, text)
+    RESULTS.print(f"{counted(len(found), 'study', 'studies')}: {output / PAGE}", markup=False)
+    return not failed
+
+
+def page(found: Sequence[Findings], command: str) -> str:
+    """The page as Markdown: answers first, then each study."""
+    stamps = dict.fromkeys(stamp for findings in found for stamp in findings.stamps)
+    lines = ["# What the studies found", ""]
+    lines += [" ".join(f"**[{markdown_text(stamp)}]**" for stamp in stamps), ""]
+    lines += [
+        f"Made by `{command}`; the same page for C-NMC 2019 comes of `{REAL}`. Budget `{found[0].budget}`, "
+        f"{markdown_text(found[0].data)}. Each study has its own notes in `experiments/<study>/`.",
+        "",
+        "| study | in short |",
+        "| --- | --- |",
+        *(
+            f"| [{findings.name}](#{_anchor(findings.title)}) | {markdown_text(findings.headline)} |"
+            for findings in found
+        ),
+        "",
+    ]
+    for findings in found:
+        lines.append(markdown(findings, figure_names(findings), FIGURES, level=2))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _anchor(title: str) -> str:
+    """The id that code hosts give to a heading."""
+    kept = "".join(char for char in title.lower() if char.isalnum() or char in " -_")
+    return kept.replace(" ", "-")
+
+
+def _is_as_it_was(text: str, path: Path) -> bool:
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if before == text:
+        RESULTS.print(f"{path} is what the studies give here", markup=False)
+        return True
+    lines = difflib.unified_diff(before.splitlines(), text.splitlines(), str(path), "now", lineterm="", n=0)
+    RESULTS.print("\n".join(lines), markup=False, soft_wrap=True)
+    RESULTS.print(f"{path} differs from what the studies give here", markup=False)
+    return False

@@ -1,0 +1,206 @@
+"""The sections that any study may have: its table, what its baselines say, its differences from a first row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from leukemia_lab.data.splits import LEAKY
+from leukemia_lab.evaluation.comparison import LOWER_IS_BETTER
+from leukemia_lab.pages.formats import counted, metric_name
+from leukemia_lab.results.findings import Section, StudyTable
+from leukemia_lab.results.run_result import RunResult
+from leukemia_lab.studies.pairing import Difference, differences_from
+from leukemia_lab.studies.results import StudyResults
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a kind of study makes of its runs: its answer, sections, and columns of table.csv by row."""
+
+    headline: str
+    sections: tuple[Section, ...]
+    columns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def plain(results: StudyResults) -> Analysis:
+    """The table alone, and what the baselines say."""
+    return Analysis(best_words(results), (results_section(results), *baseline_sections(results)))
+
+
+def best_words(results: StudyResults) -> str:
+    """The best row under the last arm."""
+    metric = results.study.node.metric
+    values = {
+        row.name: found["value"]
+        for row in results.rows
+        if (found := results.metric(row, results.arm, metric)) is not None and found["value"] is not None
+    }
+    if not values:
+        return "No run has a result."
+    best = max(values, key=lambda name: better(metric) * values[name])
+    return f"Best by {metric_name(metric)} under {results.arm}: {best}, {values[best]:.3f}."
+
+
+def better(metric: str) -> int:
+    """1 where more of the metric is better, -1 where less is."""
+    return -1 if metric in LOWER_IS_BETTER else 1
+
+
+def results_section(results: StudyResults) -> Section:
+    """The study's metric of every row under every arm, with intervals."""
+    metric = results.study.node.metric
+    rows = tuple(
+        (row.name, *(results.shown(row, arm, metric) for arm in results.arms))
+        for row in (*results.rows, *results.baselines)
+    )
+    return Section(
+        f"{metric_name(metric)} on the {results.study.node.part} part",
+        (about_cells(results),),
+        StudyTable(("", *results.arms), rows, note=about_intervals(results)),
+    )
+
+
+def about_cells(results: StudyResults) -> str:
+    """Of how many cells and subjects the numbers of each arm are."""
+    words = []
+    for arm in results.arms:
+        run = next((run for row in results.rows if (run := results.of(row, arm)) is not None), None)
+        if run is not None:
+            found = run.metrics[results.study.node.part]["accuracy"]
+            groups = "" if found["n_groups"] is None else f" of {counted(found['n_groups'], 'subject group')}"
+            words.append(f"{arm}: {counted(found['n_cells'], 'cell')}{groups}")
+    return (
+        f"The {results.study.node.part} part has under {'; '.join(words)}."
+        if words
+        else "No run has finished."
+    )
+
+
+def about_intervals(results: StudyResults) -> str:
+    """What the numbers in parentheses are, and what they are not."""
+    words = [
+        "In parentheses the 95 % interval over new subjects (jackknife of whole groups; * Wilson's bounds)."
+    ]
+    leaky = [arm for arm in results.arms if _is_leaky(results, arm)]
+    if leaky:
+        words.append(
+            f"Under {', '.join(leaky)} these are subjects of whose cells some were learnt from: no interval for new "
+            "patients."
+        )
+    if results.study.node.part == "val":
+        words.append("Validation cells choose a net's epoch, so that its values flatter.")
+    return " ".join(words)
+
+
+def _is_leaky(results: StudyResults, arm: str) -> bool:
+    found = [run for row in results.rows if (run := results.of(row, arm)) is not None]
+    return any(LEAKY in run.stamps for run in found)
+
+
+def baseline_sections(results: StudyResults) -> tuple[Section, ...]:
+    """Of each baseline, which rows beat it under the last arm."""
+    sections = []
+    metric, part = results.study.node.metric, results.study.node.part
+    for baseline in results.baselines:
+        reference = results.of(baseline, results.arm)
+        if reference is None:
+            continue
+        runs = _of_arm(results, results.arm)
+        found = differences_from(reference, runs, part, metric)
+        rows = [
+            (
+                row.name,
+                results.shown(row, results.arm, metric),
+                str(found[row.name]),
+                _verdict(found[row.name], metric),
+            )
+            for row in results.rows
+            if row.name in found
+        ]
+        value = results.shown(baseline, results.arm, metric)
+        sections.append(
+            Section(
+                f"Does it beat {baseline.name}?",
+                (
+                    f"{baseline.name} reaches {metric_name(metric)} {value} under {results.arm}. "
+                    + _who({row[0]: row[3] for row in rows}),
+                ),
+                StudyTable(
+                    ("", metric_name(metric), "difference", "beats it"),
+                    tuple(rows),
+                    note="Differences by the paired jackknife over subjects; p with Holm's correction over the rows.",
+                ),
+            )
+        )
+    return tuple(sections)
+
+
+def differences_section(results: StudyResults) -> Section:
+    """By arm, how each row differs from the first one."""
+    metric, part = results.study.node.metric, results.study.node.part
+    first = results.rows[0]
+    columns: dict[str, dict[str, str]] = {row.name: {} for row in results.rows[1:]}
+    told = []
+    for arm in results.arms:
+        reference = results.of(first, arm)
+        runs = {name: run for name, run in _of_arm(results, arm).items() if name != first.name}
+        found = {} if reference is None else differences_from(reference, runs, part, metric)
+        for name, row in columns.items():
+            row[arm] = str(found[name]) if name in found else "failed"
+        told += [
+            f"{name} under {arm} ({difference})"
+            for name, difference in found.items()
+            if difference.told_apart
+        ]
+    found_any = any(word != "failed" for row in columns.values() for word in row.values())
+    sentence = f"None can be told apart from {first.name!r} by these subjects."
+    if told:
+        sentence = f"Told apart from {first.name!r}: {'; '.join(told)}."
+    elif not found_any:
+        sentence = f"There is no result to compare with {first.name!r}, or none of its own."
+    rows = tuple((name, *(row[arm] for arm in results.arms)) for name, row in columns.items())
+    note = "Paired jackknife over subjects, p with Holm's correction over the rows of a column."
+    return Section(
+        f"Difference in {metric_name(metric)} from {first.name!r}",
+        (sentence,),
+        StudyTable(("", *results.arms), rows, note=note),
+    )
+
+
+def ablation(results: StudyResults) -> Analysis:
+    """The table, and the differences from its first row: what the ablation leaves out or puts in."""
+    apart = differences_section(results)
+    sections = (results_section(results), apart, *baseline_sections(results))
+    return Analysis(f"{best_words(results)} {apart.sentences[0]}", sections)
+
+
+def _of_arm(results: StudyResults, arm: str) -> dict[str, RunResult]:
+    found = {row.name: results.of(row, arm) for row in results.rows}
+    return {name: run for name, run in found.items() if run is not None}
+
+
+def _verdict(found: Difference, metric: str) -> str:
+    if not found.told_apart or found.value is None:
+        return "not shown"
+    return "yes" if better(metric) * found.value > 0 else "no, it is worse"
+
+
+def _who(verdicts: Mapping[str, str]) -> str:
+    """Which rows beat the baseline, by their verdicts."""
+    if not verdicts:
+        return "No row has a result to be compared."
+    if set(verdicts.values()) == {"yes"}:
+        return "Every row with a result beats it."
+    by_verdict: dict[str, list[str]] = {}
+    for name, verdict in verdicts.items():
+        by_verdict.setdefault(verdict, []).append(name)
+    beaten_by = ", ".join(by_verdict.pop("yes", []))
+    words = [f"{beaten_by} beat it" if beaten_by else "No row beats it by more than chance"]
+    words += [
+        f"{verdict}: {', '.join(names)}"
+        for verdict, names in by_verdict.items()
+        if beaten_by or verdict != "not shown"
+    ]
+    return "; ".join(words) + "."

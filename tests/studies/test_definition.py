@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from study_files import ARMS, ROWS, study_file
+
+from leukemia_lab.errors import ConfigError
+from leukemia_lab.studies.definition import REPRODUCED, experiments_dir, read_study, shipped_studies
+
+
+def test_every_shipped_study_can_be_read_has_notes_and_stands_on_the_page_of_all() -> None:
+    names = shipped_studies()
+    assert len(names) == 8
+    assert sorted(REPRODUCED) == names
+    for name in names:
+        assert read_study(name).name == name
+        assert (experiments_dir() / name / "README.md").is_file()
+
+
+def test_the_claims_are_those_of_the_papers() -> None:
+    claimed = {row.name: row.claims for row in read_study("vgg13_paper").node.rows if row.claims}
+    assert claimed["KNN"] == {"sensitivity": "86.23", "specificity": "89.90", "accuracy": "91.20"}
+    assert len(claimed) == 6
+    accuracies = [row.claims["accuracy"] for row in read_study("vgg16_paper").node.rows if row.claims]
+    assert accuracies == ["91.65", "94.6", "97.44"]
+
+
+def test_a_study_of_ones_own_is_named_by_its_file_or_its_folder(tmp_path: Path) -> None:
+    assert read_study(str(study_file(tmp_path))).name == "mine"
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    assert read_study(str(study_file(folder, name="study"))).name == "ours"
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"rows": []}, "rows:"),
+        ({"rows": [*ROWS, ROWS[0]]}, "'KNN' is the name of two"),
+        (
+            {"rows": [ROWS[0] | {"claimed": {"accuracy": 91.2}}]},
+            "in quotes, with the digits that are printed",
+        ),
+        ({"rows": [ROWS[0] | {"claimed": {"acuracy": "91.2"}}]}, "acuracy"),
+        ({"arms": [ARMS[0] | {"budgets": {"gpu": []}}]}, "gpu"),
+        ({"kind": "leakage"}, "leakage_price"),
+        ({"rows": [ROWS[0] | {"claimed": {"accuracy": "91.20"}}]}, "set kind: paper"),
+        ({"colour": "red"}, "colour: no such key"),
+        # what the analysis would find when hours have been spent on training
+        ({"kind": "leakage_price"}, "has the arms random, apart, merged; given holdout"),
+        (
+            {
+                "kind": "leakage_price",
+                "part": "val",
+                "arms": [{"name": name, "overrides": []} for name in ("random", "apart", "merged")],
+            },
+            "leave out part: val",
+        ),
+        ({"kind": "paper"}, "give a row its claimed"),
+        ({"kind": "challenge"}, "member: true"),
+        ({"rows": [ROWS[0] | {"baseline": True}]}, "none is there to beat them"),
+        (
+            {"kind": "paper", "rows": [ROWS[0] | {"claimed": {"accuracy": "91,20"}}]},
+            "KNN: accuracy is '91,20', no rate",
+        ),
+        ({"kind": "paper", "rows": [ROWS[0] | {"claimed": {"accuracy": "120.0"}}]}, "above 100 %"),
+    ],
+)
+def test_a_faulty_study_is_refused_with_its_file_and_key(
+    tmp_path: Path, changed: dict[str, object], fault: str
+) -> None:
+    path = study_file(tmp_path, **changed)
+    with pytest.raises(ConfigError) as caught:
+        read_study(str(path))
+    assert fault in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_studys_name_can_stand_in_file_names_and_ids(tmp_path: Path) -> None:
+    assert read_study(str(study_file(tmp_path, name="2 nets, ours"))).name == "study_2_nets_ours"
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"3 faults"):
+        read_study(str(study_file(tmp_path, kind="x", metric="y", part="z")))
+
+
+def test_what_is_no_study_is_told_apart_from_a_study_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean vgg13_paper\?"):
+        read_study("vgg13_papr")
+    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
+        read_study(str(tmp_path / "none.yaml"))
+    words = tmp_path / "words.yaml"
+    words.write_text(yaml.safe_dump(["a"]))
+    with pytest.raises(ConfigError, match="holds no keys"):
+        read_study(str(words))

@@ -1,0 +1,183 @@
+"""What each kind of study says of runs whose quality is planted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from run_folders import cells, make_run
+from study_files import study_file
+
+from leukemia_lab.auditing.subject_probe import SubjectProbe
+from leukemia_lab.evaluation.leakage import leakage_prices
+from leukemia_lab.results.collect import read_run
+from leukemia_lab.results.findings import Findings
+from leukemia_lab.results.run_result import RunResult
+from leukemia_lab.runs.record import CROSS_VALIDATION
+from leukemia_lab.studies import controls, paper
+from leukemia_lab.studies.definition import read_study
+from leukemia_lab.studies.kinds import findings_of
+from leukemia_lab.studies.results import StudyResults
+from leukemia_lab.studies.work import StudyRun
+
+SPLIT = cells(20)
+
+
+def study_results(
+    folder: Path,
+    runs: Mapping[tuple[str, str], RunResult],
+    rows: Mapping[str, Mapping[str, Any]],
+    **changed: Any,
+) -> StudyResults:
+    """A study of these runs by row and arm; `rows` have more keys of each row."""
+    arms = list(dict.fromkeys(arm for _, arm in runs))
+    path = study_file(
+        folder,
+        rows=[{"name": name, "overrides": [], **more} for name, more in rows.items()],
+        arms=[{"name": name, "overrides": []} for name in arms],
+        **changed,
+    )
+    study = read_study(str(path))
+    found = [
+        StudyRun(row, arm, runs.get((row.name, arm)), None if (row.name, arm) in runs else "it broke")
+        for row in study.node.rows
+        for arm in arms
+    ]
+    return StudyResults(study, "cpu", tuple(found))
+
+
+def run_of(folder: Path, name: str, quality: float, **more: Any) -> RunResult:
+    given = {"split": SPLIT, "seed": len(name) + int(10 * quality)} | more
+    return read_run(make_run(folder / "runs" / name, quality=quality, **given))
+
+
+def words_of(findings: Findings) -> str:
+    sections = [" ".join(section.sentences) for section in findings.sections]
+    tables = [str(section.table.rows) for section in findings.sections if section.table is not None]
+    return " ".join([findings.headline, *sections, *tables])
+
+
+def test_a_paper_is_told_what_is_impossible_and_how_far_its_claims_lie_from_ours(tmp_path: Path) -> None:
+    claims = {
+        "KNN": {"claimed": {"sensitivity": "86.23", "specificity": "89.90", "accuracy": "91.20"}},
+        "VGG16": {"claimed": {"sensitivity": "86.15", "specificity": "78.97", "accuracy": "82.97"}},
+    }
+    runs = {
+        (name, arm): run_of(tmp_path, f"{name}-{arm}", 1.0, stamps=["SYNTHETIC"])
+        for name in claims
+        for arm in ("random_cells", "subject_kfold")
+    }
+    findings = findings_of(study_results(tmp_path, runs, claims, kind="paper"))
+    assert findings.headline.startswith("KNN cannot be")
+    assert "drawn cells" in findings.headline  # ours are no word on the paper's data
+    by_row = {row["row"]: row for row in findings.rows}
+    assert by_row["KNN"]["claim_verdict"] == "impossible"
+    assert by_row["VGG16"]["claim_verdict"] == "possible"
+    assert by_row["VGG16"]["implied_positive_share"] == pytest.approx(0.5571, abs=1e-4)
+    ours = runs["VGG16", "subject_kfold"].metrics["test"]["accuracy"]
+    points = 100 * (0.8297 - ours["value"])
+    assert f"{abs(points):.1f} points {'above' if points > 0 else 'below'} ours" in words_of(findings)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "ours", "words"),
+    [
+        (0.90, (0.80, 0.70, 0.85), "10.0 points above ours, outside its interval"),
+        (0.75, (0.80, 0.70, 0.85), "5.0 points below ours, within its interval"),
+        (0.80, (0.80, 0.70, 0.85), "the same as ours, within its interval"),
+        (0.90, (0.80, None, None), "10.0 points above ours, which has no interval"),
+        (0.90, (None, None, None), ""),
+    ],
+)
+def test_the_difference_to_a_claim_in_words(
+    tmp_path: Path, claimed: float, ours: tuple[float | None, ...], words: str
+) -> None:
+    row = {"name": "a", "overrides": [], "claimed": {"accuracy": f"{100 * claimed:.2f}"}}
+    node = read_study(str(study_file(tmp_path, rows=[row], kind="paper"))).node
+    metric = dict(zip(("value", "low", "high"), ours, strict=True))
+    assert paper.claim_difference(node.rows[0], "accuracy", True, metric) == words
+
+
+def folded(folder: Path, name: str, quality: float) -> RunResult:
+    """An evaluated cross-validation of three folds, as far as its pooled predictions go."""
+    split = SPLIT[SPLIT["part"] == "test"].copy()
+    split["fold"] = (pd.factorize(split["group"])[0] % 3).astype("int64")
+    others = SPLIT[SPLIT["part"] != "test"]
+    return run_of(folder, name, quality, split=pd.concat([others, split]), kind=CROSS_VALIDATION, folds=[])
+
+
+def test_the_price_of_leakage_is_that_of_the_statistic_and_its_answer_names_the_dear_models(
+    tmp_path: Path,
+) -> None:
+    qualities = {"random": 3.0, "apart": 1.0, "merged": 0.9}
+    runs = {("net", arm): folded(tmp_path, f"net-{arm}", quality) for arm, quality in qualities.items()}
+    runs |= {
+        ("honest", arm): folded(tmp_path, f"honest-{arm}", 1.0 + k / 10) for k, arm in enumerate(qualities)
+    }
+    findings = findings_of(study_results(tmp_path, runs, {"net": {}, "honest": {}}, kind="leakage_price"))
+    tables = {
+        name: {arm: runs[name, arm].predicted("test") for arm in qualities} for name in ("net", "honest")
+    }
+    net, _ = leakage_prices(tables, ("ALL", "HEM"), "ALL")
+    gap = net.gaps["random", "merged"]
+    assert gap.p_holm is not None
+    assert gap.p_holm < 0.05
+    assert f"net {gap.value:.3f}" in findings.headline
+    assert "honest" not in findings.headline
+    rows = {row["row"]: row for row in findings.rows}
+    assert rows["net"]["gap_random_merged"] == gap.value
+    assert rows["net"]["gap_random_merged_p_holm"] == gap.p_holm
+    assert findings.sections[0].drawing is not None
+
+
+def test_permuted_labels_that_are_not_at_chance_are_called_a_leak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = SubjectProbe(0.4, 0.3, 0.5, 0.2, 10, 100)
+    monkeypatch.setattr(
+        controls, "probe_run", lambda *_: dict.fromkeys(("features", "size", "colour"), probe)
+    )
+
+    def said(qualities: Mapping[str, float]) -> str:
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        runs = {("net", "a"): run_of(folder, "net", 2.0)}
+        rows: dict[str, dict[str, Any]] = {"net": {}}
+        for name, quality in qualities.items():
+            runs[name, "a"] = run_of(folder, name, quality)
+            config = dict(runs[name, "a"].config) | {"permute_labels": 0}
+            object.__setattr__(runs[name, "a"], "config", config)
+            rows[name] = {"overrides": ["permute_labels=0"]}
+        return words_of(findings_of(study_results(folder, runs, rows, kind="negative_controls")))
+
+    fair = said({"first": 0.0, "second": 0.0})
+    assert "With permuted labels AUROC cannot be told from chance." in fair
+    assert "0.400 (0.300–0.500)" in fair
+    leaking = said({"first": 0.0, "second": 3.0})
+    assert "not at chance: second" in leaking
+    monkeypatch.setattr(controls, "_auroc", lambda *_: {"value": 0.9, "low": None, "high": None})
+    assert "cannot be said: no interval for first" in said({"first": 3.0})
+
+
+def test_the_recipe_is_the_mean_of_its_members_and_is_said_to_win_only_where_it_does(tmp_path: Path) -> None:
+    def headline(recipe: float, other: float) -> str:
+        folder = tmp_path / f"{recipe}-{other}"
+        members = {f"recipe seed={k}": {"member": True} for k in range(3)}
+        runs = {(name, "challenge"): run_of(folder, name, recipe, seed=k) for k, name in enumerate(members)}
+        runs["CNN", "challenge"] = run_of(folder, "CNN", other, seed=7)
+        rows = members | {"CNN": {}}
+        findings = findings_of(study_results(folder, runs, rows, kind="challenge", metric="weighted_f1"))
+        assert findings.sections[0].table is not None
+        assert len(findings.sections[0].table.rows) == 5
+        assert {row[1] for row in findings.sections[0].table.rows} == {
+            "30 epochs at most, from random weights"
+        }
+        return findings.headline
+
+    better = headline(3.0, 0.5)
+    assert ", better than the best row of the papers, CNN" in better
+    assert better.endswith("; subjects tell the two apart.")
+    assert ", which is not better than the best row of the papers, CNN" in headline(0.5, 3.0)
+    assert headline(1.0, 1.6).endswith("; subjects do not tell the two apart.")
