@@ -32,13 +32,13 @@ class Multirun(Generic[Settings]):
     """A multirun, checked: the words and settings of each job. `folder` is `hydra.sweep.dir` where given.
 
     A search has no jobs before it begins: `jobs` are then those of `space.samples()`, and `job_of` makes one of the
-    words that the search proposes (ConfigError where it cannot).
+    words that the search proposes (ConfigError where it cannot); None where nothing is searched.
     """
 
     jobs: tuple[tuple[tuple[str, ...], Settings], ...]
     folder: Path | None
     space: SearchSpace | None
-    job_of: Callable[[Sequence[str]], tuple[tuple[str, ...], Settings]]
+    job_of: Callable[[Sequence[str]], tuple[tuple[str, ...], Settings]] | None
 
 
 def is_multirun(composer: Composer[Settings], overrides: Sequence[str], asked: bool) -> bool:

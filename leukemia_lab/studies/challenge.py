@@ -12,7 +12,7 @@ from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema import NetModel
 from leukemia_lab.studies.pairing import Difference, table_differences
 from leukemia_lab.studies.results import StudyResults
-from leukemia_lab.studies.tables import Analysis, about_cells, about_intervals, best_words, better
+from leukemia_lab.studies.tables import Analysis, about_cells, about_intervals, best_words, better, heading
 
 RECIPE = "the recipe"
 
@@ -47,7 +47,7 @@ def analysis(results: StudyResults) -> Analysis:
         ),
     )
     section = Section(
-        f"{metric_name(metric)[0].upper()}{metric_name(metric)[1:]} on the {part} part",
+        f"{heading(metric)} on the {part} part",
         (about_cells(results), _told_apart(found, names)),
         StudyTable(
             ("", "trained", metric_name(metric), f"difference from {RECIPE}"),

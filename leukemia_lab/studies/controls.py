@@ -16,7 +16,7 @@ LEVEL, CHANCE = 0.99, 0.5
 
 
 def analysis(results: StudyResults) -> Analysis:
-    """The table, permuted labels against chance, the baselines, and the probe of the features of the first row."""
+    """The table, permuted labels against chance, the baselines, and the probe of each model's features."""
     permuted = [row for row in results.rows if _is_permuted(results, row)]
     models = tuple(row for row in results.rows if row not in permuted)
     real = StudyResults(

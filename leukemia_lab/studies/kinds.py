@@ -41,7 +41,7 @@ def findings_of(results: StudyResults) -> Findings:
 
 
 def _data(results: StudyResults) -> str:
-    """The data in words: `synthetic data, 1,000 cells`, or their name and fingerprint."""
+    """The data in words: `data synthetic drawn from a seed, fingerprint 019dc579`."""
     if not results.finished:
         return "no data, as no run has finished"
     run = results.finished[0]

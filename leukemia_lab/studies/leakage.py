@@ -17,6 +17,7 @@ from leukemia_lab.pages.formats import decimal, difference, estimate, p_value
 from leukemia_lab.plots.leakage import leakage_price
 from leukemia_lab.results.comparable import require_comparable
 from leukemia_lab.results.findings import Section, StudyTable
+from leukemia_lab.studies.pairing import ALPHA
 from leukemia_lab.studies.results import StudyResults
 from leukemia_lab.studies.tables import Analysis, about_cells
 
@@ -25,7 +26,6 @@ NAMES: dict[Arm, str] = {
     "apart": "subjects, twins apart",
     "merged": "subjects, twins merged",
 }
-ALPHA = 0.05
 REPEATED = "Each arm is cross-validated {} times, by other splits and weights each time; AUROC is of the pairs of all."
 HOW = (
     "AUROC is of pairs of cells that one model scored, that of their fold, so that no arm loses by comparing scores of "
@@ -55,7 +55,9 @@ def analysis(results: StudyResults) -> Analysis:
     first = results.finished[0]
     prices = leakage_prices(tables, first.class_names, first.positive)
     return Analysis(
-        _headline(prices), (_arms_section(results, prices), _gaps_section(prices)), _columns(prices)
+        _headline(prices),
+        (_arms_section(results, prices, len(everywhere)), _gaps_section(prices)),
+        _columns(prices),
     )
 
 
@@ -72,9 +74,8 @@ def _headline(prices: list[LeakagePrice]) -> str:
     return f"A random split of cells flatters AUROC: {'; '.join(dear)} above a split of subjects with twins merged."
 
 
-def _arms_section(results: StudyResults, prices: list[LeakagePrice]) -> Section:
+def _arms_section(results: StudyResults, prices: list[LeakagePrice], n_repeats: int) -> Section:
     rows = tuple((price.model, *(_arm(price.arms.get(arm)) for arm in ARMS)) for price in prices)
-    n_repeats = max(len(results.repeats(row, arm)) for row in results.rows for arm in results.arms)
     repeated = (REPEATED.format(n_repeats),) if n_repeats > 1 else ()
     return Section(
         "AUROC of the same cells under three splits",

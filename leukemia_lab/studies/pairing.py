@@ -17,6 +17,7 @@ from leukemia_lab.pages.formats import difference, p_value
 from leukemia_lab.results.comparable import require_comparable
 from leukemia_lab.results.run_result import RunResult
 
+ALPHA = 0.05  # after Holm's correction
 NOT_PAIRED = "not of the same data, split, cells and labels: cannot be paired"
 
 
@@ -37,7 +38,7 @@ class Difference:
     @property
     def told_apart(self) -> bool:
         """Whether the two differ by more than chance at 5 %, after Holm."""
-        return self.p_holm is not None and self.p_holm < 0.05
+        return self.p_holm is not None and self.p_holm < ALPHA
 
     def __str__(self) -> str:
         """`+0.020 (−0.010 to +0.050), p 0.12`; without an interval the reason."""

@@ -20,6 +20,7 @@ from leukemia_lab.studies.tables import (
     about_cells,
     about_intervals,
     baseline_sections,
+    heading,
     results_section,
 )
 
@@ -123,7 +124,7 @@ def _metric_section(results: StudyResults, rows: list[StudyRow], name: str, in_p
         for row in rows
     )
     return Section(
-        f"{metric_name(name)[0].upper()}{metric_name(name)[1:]}: claimed and ours",
+        f"{heading(name)}: claimed and ours",
         (about_cells(results),)
         if name == FIRST
         else (AVERAGES,)

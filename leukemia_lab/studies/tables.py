@@ -43,6 +43,12 @@ def best_words(results: StudyResults) -> str:
     return f"Best by {metric_name(metric)} under {results.arm}: {best}, {values[best]:.3f}."
 
 
+def heading(metric: str) -> str:
+    """The metric's name as a title begins with it: `Weighted F1`."""
+    name = metric_name(metric)
+    return f"{name[0].upper()}{name[1:]}"
+
+
 def better(metric: str) -> int:
     """1 where more of the metric is better, -1 where less is."""
     return -1 if metric in LOWER_IS_BETTER else 1

@@ -19,7 +19,7 @@ from leukemia_lab.progress import CONSOLE
 from leukemia_lab.results.collect import read_run
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.runs.record import RunFolder
-from leukemia_lab.schema import EvaluateSettings, TrainCommandSettings
+from leukemia_lab.schema import EvaluateSettings
 from leukemia_lab.schema.study import StudyRow
 from leukemia_lab.studies.definition import Study
 from leukemia_lab.studies.plan import PlannedRun
@@ -51,12 +51,8 @@ def study_folder(study: Study, planned: Sequence[PlannedRun], given: Path | None
 
 def do_runs(study: Study, planned: Sequence[PlannedRun], folder: Path) -> list[StudyRun]:
     """Train what is not finished yet, evaluate what has not been, and return every run of the study."""
-
-    def no_search(words: Sequence[str]) -> tuple[tuple[str, ...], TrainCommandSettings]:
-        raise NotImplementedError(f"a study is a list of runs; it proposes none ({words})")
-
     jobs = tuple((run.words, run.settings) for run in planned)
-    carry_out(Multirun(jobs, folder / RUNS, None, no_search), shown=False, heard=_lighten)
+    carry_out(Multirun(jobs, folder / RUNS, None, None), shown=False, heard=_lighten)
     rows = rows_by_job(folder / RUNS)
     found = []
     for k, run in enumerate(planned, start=1):

@@ -138,6 +138,7 @@ def _source(sweep: Multirun[TrainCommandSettings], folder: Path) -> JobList | St
         return JobList(_in_order(jobs, folder, retry_failed=node.sweep.retry_failed))
 
     def make_job(words: Sequence[str], trial: TrialAddress) -> Job:
+        assert sweep.job_of is not None  # it is a search
         found, settings = sweep.job_of(words)
         faults = build_faults(settings.as_training())
         if faults:
