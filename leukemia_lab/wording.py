@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
@@ -18,6 +18,11 @@ def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
         return ""
     name = by_lower[close[0]]
     return f" Did you mean {prefix + '.' if prefix else ''}{name}?"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 def in_quotes(text: str) -> str:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from leukemia_lab.data.splits import LEAKY
 from leukemia_lab.evaluation.outcomes import Outcomes
-from leukemia_lab.evaluation.uncertainty import intervals
+from leukemia_lab.evaluation.uncertainty import Interval, intervals
 from leukemia_lab.pages.formats import decimal, estimate
 from leukemia_lab.probing import FEATURES, probe_run
 from leukemia_lab.results.findings import Section, StudyTable
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema.study import StudyRow
 from leukemia_lab.studies.results import StudyResults
-from leukemia_lab.studies.tables import Analysis, baseline_sections, results_section
+from leukemia_lab.studies.tables import (
+    Analysis,
+    baseline_differences,
+    baseline_sections,
+    results_section,
+    verdict,
+)
+from leukemia_lab.wording import listed
 
 LEVEL, CHANCE = 0.99, 0.5
 
@@ -24,9 +34,27 @@ def analysis(results: StudyResults) -> Analysis:
     )
     chance, at_chance = _chance_section(results, permuted)
     beaten = baseline_sections(real)
-    words = [at_chance, *(f"{section.title} {section.sentences[0]}" for section in beaten)]
+    words = [at_chance, *_beaten_words(real)]
     probes = tuple(section for row in models if (section := _probe_section(results, row)) is not None)
-    return Analysis(" ".join(words[:2]), (results_section(results), chance, *beaten, *probes))
+    return Analysis(" ".join(words), (results_section(results), chance, *beaten, *probes))
+
+
+def _beaten_words(results: StudyResults) -> list[str]:
+    """Of each row a sentence: which baselines it beats, and which of them it does not."""
+    metric = results.study.node.metric
+    differences = baseline_differences(results)
+    sentences = []
+    for row in results.rows:
+        found = {name: rows[row.name] for name, rows in differences.items() if row.name in rows}
+        beaten = [name for name, difference in found.items() if verdict(difference, metric) == "yes"]
+        others = [name for name in found if name not in beaten]
+        words = [f"beats {listed(beaten)}"] if beaten else []
+        words += [f"is not shown to beat {listed(others)}"] if others else []
+        if words:
+            sentences.append(
+                f"{row.name} ({results.shown(row, results.arm, metric)}) {', but '.join(words)}."
+            )
+    return sentences
 
 
 def _is_permuted(results: StudyResults, row: StudyRow) -> bool:
@@ -40,47 +68,64 @@ def _is_permuted(results: StudyResults, row: StudyRow) -> bool:
 
 def _chance_section(results: StudyResults, rows: list[StudyRow]) -> tuple[Section, str]:
     """AUROC of each permutation, at 99 % over all of them together, and whether chance lies in each interval."""
+    part = results.study.node.part
     runs = {row.name: run for row in rows if (run := results.of(row, results.arm)) is not None}
     level = 1 - (1 - LEVEL) / max(len(runs), 1)
-    shown, outside = [], []
-    for name, run in runs.items():
-        found = _auroc(run, results.study.node.part, level)
-        inside = _holds_chance(found["low"], found["high"])
-        outside += [name] if inside == "no" else []
-        shown.append((name, estimate(found), inside))
-    words = "With permuted labels AUROC cannot be told from chance."
-    untested = [name for name, _, inside in shown if inside == "no interval"]
-    if outside:
-        words = (
-            f"With permuted labels AUROC is not at chance: {', '.join(outside)}. The labels leak, or this is the one "
-            "table of a hundred in which chance does it."
+    found = {name: _auroc_interval(run, part, level) for name, run in runs.items()}
+    words = _chance_words(found)
+    shown = tuple(
+        (
+            name,
+            estimate(
+                {
+                    "value": run.metrics[part]["auroc"]["value"],
+                    "low": found[name].low,
+                    "high": found[name].high,
+                }
+            ),
+            _holds_chance(found[name]),
         )
-    elif not runs:
-        words = "No permutation has finished."
-    elif untested:
-        names = ", ".join(untested)
-        words = f"Whether AUROC is at chance with permuted labels cannot be said: no interval for {names}."
+        for name, run in runs.items()
+    )
     note = (
         f"Labels are permuted among the subjects of each part. Intervals at {level:.2%}: {LEVEL:.0%} over "
         f"{len(runs)} permutations together (Bonferroni)."
     )
-    return Section(
-        "Permuted labels",
-        (words,),
-        StudyTable(("", "AUROC", f"{CHANCE} inside"), tuple(shown), note=note),
-    ), words
+    table = StudyTable(("", "AUROC", f"{CHANCE} inside"), shown, note=note)
+    return Section("Permuted labels", (words,), table), words
 
 
-def _holds_chance(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
+def _chance_words(found: Mapping[str, Interval]) -> str:
+    """Whether chance lies in every interval, and the narrowest of them: how much that says."""
+    inside = {name: _holds_chance(interval) for name, interval in found.items()}
+    outside = [name for name, word in inside.items() if word == "no"]
+    untested = [name for name, word in inside.items() if word == "no interval"]
+    if not found:
+        return "No permutation has finished."
+    if outside:
+        return (
+            f"With permuted labels AUROC is not at chance: {listed(outside)}. The labels leak, or this is the one "
+            "table of a hundred in which chance does it."
+        )
+    if untested:
+        return f"Whether AUROC is at chance with permuted labels cannot be said: no interval for {listed(untested)}."
+    spans = [(i.low, i.high) for i in found.values() if i.low is not None and i.high is not None]
+    low, high = min(spans, key=lambda span: span[1] - span[0])
+    return (
+        f"With permuted labels each of {len(found)} intervals of AUROC holds {CHANCE}, the narrowest {decimal(low)} to "
+        f"{decimal(high)}."
+    )
+
+
+def _holds_chance(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
         return "no interval"
-    return "yes" if low <= CHANCE <= high else "no"
+    return "yes" if interval.low <= CHANCE <= interval.high else "no"
 
 
-def _auroc(run: RunResult, part: str, level: float) -> dict[str, float | None]:
+def _auroc_interval(run: RunResult, part: str, level: float) -> Interval:
     outcomes = Outcomes.of(run.predicted(part), run.class_names, run.positive)
-    found = intervals(outcomes, level)["auroc"]
-    return {"value": run.metrics[part]["auroc"]["value"], "low": found.low, "high": found.high}
+    return intervals(outcomes, level)["auroc"]
 
 
 def _probe_section(results: StudyResults, row: StudyRow) -> Section | None:
@@ -98,10 +143,15 @@ def _probe_section(results: StudyResults, row: StudyRow) -> Section | None:
         for name, probe in found.items()
     )
     own = found[FEATURES]
+    seen = (
+        f"the net has learnt from cells of some of them ({LEAKY})"
+        if LEAKY in run.stamps
+        else "none of them was in the training part of the net"
+    )
     sentence = (
         f"{own.n_subjects} subjects of {own.n_cells} cells, told apart among those of their class and fold by Gaussian "
-        "naive Bayes of principal components; none of them was in the training part of the net. What lies above chance "
-        "is what a random split of cells can learn subjects by."
+        f"naive Bayes of principal components; {seen}. What lies above chance is what a random split of cells can "
+        "learn subjects by."
     )
     return Section(
         f"Which subject is it? Features of {row.name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,9 @@ class Difference:
         return f"{words}, p {p_value(self.p_holm)}" if self.reason is None else f"{words} ({self.reason})"
 
 
+UNPAIRED = Difference(None, None, None, None, None, NOT_PAIRED)
+
+
 def differences_from(
     reference: RunResult, runs: Mapping[str, RunResult], part: str, metric: str
 ) -> dict[str, Difference]:
@@ -59,14 +63,11 @@ def differences_from(
     for name, run in runs.items():
         try:
             require_comparable([reference, run])
-            table = run.predicted(part)
-            aligned({"0": own, "1": table}, reference.class_names, reference.positive)
         except RunError:
-            found[name] = Difference(None, None, None, None, None, NOT_PAIRED)
+            found[name] = UNPAIRED
         else:
-            kept[name] = table
-    if kept:
-        found |= table_differences(own, kept, reference.class_names, reference.positive, metric)
+            kept[name] = run.predicted(part)
+    found |= table_differences(own, kept, reference.class_names, reference.positive, metric)
     return {name: found[name] for name in runs}
 
 
@@ -77,7 +78,23 @@ def table_differences(
     positive: str | None,
     metric: str,
 ) -> dict[str, Difference]:
-    """`differences_from` of predictions tables; RunError where they are not of the same cells."""
+    """`differences_from` of predictions tables."""
+    kept: dict[str, pd.DataFrame] = {}
+    for name, table in tables.items():
+        with suppress(RunError):
+            aligned({"0": reference, "1": table}, class_names, positive)
+            kept[name] = table
+    found = _differences(reference, kept, class_names, positive, metric) if kept else {}
+    return {name: found.get(name, UNPAIRED) for name in tables}
+
+
+def _differences(
+    reference: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    class_names: Sequence[str],
+    positive: str | None,
+    metric: str,
+) -> dict[str, Difference]:
     numbered = {str(k): table for k, table in enumerate([reference, *tables.values()])}
     outcomes = aligned(numbered, class_names, positive)
     pairs = np.array([[k, 0] for k in range(1, len(numbered))], dtype=np.int64)

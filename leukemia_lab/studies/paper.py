@@ -23,12 +23,13 @@ from leukemia_lab.studies.tables import (
     heading,
     results_section,
 )
+from leukemia_lab.wording import listed
 
 OURS = {"recall": "sensitivity"}  # names of the papers that have another here
 FIRST = "accuracy"
 AVERAGES = (
-    "Papers often print precision, recall and F1 averaged over both classes; ours are of the positive class alone, so "
-    "that they need not compare."
+    "Papers often print precision, recall and F1 averaged over the classes; with two classes ours are of the positive "
+    "one alone, so that they need not compare."
 )
 
 
@@ -54,7 +55,7 @@ def analysis(results: StudyResults) -> Analysis:
 def _headline(results: StudyResults, check: ClaimsCheck, rows: list[StudyRow]) -> str:
     """What is impossible, and how far the claimed accuracies lie from ours."""
     impossible = [row.claim.name for row in check.rows if row.verdict == "impossible"]
-    on_rates = f"{' and '.join(impossible)} cannot be" if impossible else "No row is impossible by its rates"
+    on_rates = f"{listed(impossible)} cannot be" if impossible else "No row is impossible by its rates"
     rest = "the rest" if impossible else "the rows"
     on_set = f", and {rest} cannot be of one test set" if check.one_test_set is False else ""
     gaps = []
@@ -62,20 +63,20 @@ def _headline(results: StudyResults, check: ClaimsCheck, rows: list[StudyRow]) -
         claimed, ours = claimed_value(row, FIRST, check.in_percent), results.metric(row, results.arm, FIRST)
         if claimed is not None and ours is not None and ours["value"] is not None:
             gaps.append(100 * (claimed - ours["value"]))
-    far = f" Claimed accuracies lie {_span(gaps)} ours under {results.arm}." if gaps else ""
+    far = f" Claimed accuracies lie {span_words(gaps)} ours under {results.arm}." if gaps else ""
     drawn = (
         " Ours are of drawn cells, which say nothing of the paper's." if SYNTHETIC in results.stamps else ""
     )
     return f"{on_rates}{on_set}.{far}{drawn}"
 
 
-def _span(points: list[float]) -> str:
+def span_words(points: list[float]) -> str:
     """`2.0 to 5.1 points above`, `from 3.0 points below to 5.1 above`."""
     low, high = min(points), max(points)
     if low < 0 < high:
         return f"from {-low:.1f} points below to {high:.1f} above"
-    near, far = sorted((abs(low), abs(high)))
-    return f"{near:.1f} to {far:.1f} points {'above' if high > 0 else 'below'}"
+    near, far = (f"{abs(gap):.1f}" for gap in sorted((low, high), key=abs))
+    return f"{near if near == far else f'{near} to {far}'} points {'above' if high > 0 else 'below'}"
 
 
 def _claims_section(check: ClaimsCheck, metrics: list[str]) -> Section:

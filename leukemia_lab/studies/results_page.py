@@ -16,7 +16,7 @@ from leukemia_lab.schema.study import Budget
 from leukemia_lab.studies.carrying_out import carry_out_study, prepared
 from leukemia_lab.studies.definition import REPRODUCED
 from leukemia_lab.studies.words import Words
-from leukemia_lab.studies.writing import figure_names, markdown, write_figures
+from leukemia_lab.studies.writing import drawings, figure_names, markdown, write_figures
 
 PAGE, FIGURES = "results.md", "results"
 REAL = "python -m leukemia_lab.reproduce data=cnmc data.root=/data/C-NMC study.budget=full"
@@ -44,10 +44,12 @@ def reproduce(
     for failure in failed:
         RESULTS.print(f"failed: {failure}", markup=False, soft_wrap=True)
     if check_only:
-        return _is_as_it_was(text, output / PAGE) and not failed
+        return _is_as_it_was(text, found, output) and not failed
     made_folder(output, "output")
     for findings in found:
         write_figures(findings, output / FIGURES)
+    for path in stale_figures(found, output):
+        path.unlink()
     write_atomically(output / PAGE, text)
     RESULTS.print(f"{counted(len(found), 'study', 'studies')}: {output / PAGE}", markup=False)
     return not failed
@@ -81,12 +83,36 @@ def _anchor(title: str) -> str:
     return kept.replace(" ", "-")
 
 
-def _is_as_it_was(text: str, path: Path) -> bool:
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    if before == text:
-        RESULTS.print(f"{path} is what the studies give here", markup=False)
-        return True
-    lines = difflib.unified_diff(before.splitlines(), text.splitlines(), str(path), "now", lineterm="", n=0)
-    RESULTS.print("\n".join(lines), markup=False, soft_wrap=True)
-    RESULTS.print(f"{path} differs from what the studies give here", markup=False)
-    return False
+def stale_figures(found: Sequence[Findings], output: Path) -> list[Path]:
+    """Figures of studies beside the page in `output` that it does not show: of an earlier page."""
+    shown = {name for findings in found for name in figure_names(findings).values()}
+    studies = {*REPRODUCED, *(findings.name for findings in found)}
+    return [
+        path
+        for path in sorted((output / FIGURES).glob("*.svg"))
+        if path.name not in shown and any(path.name.startswith(f"{name}_") for name in studies)
+    ]
+
+
+def _is_as_it_was(text: str, found: Sequence[Findings], output: Path) -> bool:
+    """Whether page and figures are what the studies give; prints what differs."""
+    before = _text_of(output / PAGE)
+    lines = difflib.unified_diff(
+        before.splitlines(), text.splitlines(), str(output / PAGE), "now", lineterm="", n=0
+    )
+    now = {name: drawing for findings in found for name, drawing in drawings(findings).items()}
+    differing = [name for name, drawing in now.items() if _text_of(output / FIGURES / name) != drawing]
+    differing += [path.name for path in stale_figures(found, output)]
+    same = before == text and not differing
+    RESULTS.print(
+        "\n".join([*lines, *(f"{output / FIGURES / name} differs" for name in differing)]),
+        markup=False,
+        soft_wrap=True,
+    )
+    verdict = "is" if same else "differs from"
+    RESULTS.print(f"{output / PAGE} {verdict} what the studies give here", markup=False)
+    return same
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from leukemia_lab.data.splits import LEAKY
 from leukemia_lab.evaluation.comparison import LOWER_IS_BETTER
-from leukemia_lab.pages.formats import counted, metric_name
+from leukemia_lab.pages.formats import counted, decimal, metric_name
 from leukemia_lab.results.findings import Section, StudyTable
 from leukemia_lab.results.run_result import RunResult
+from leukemia_lab.schema.study import StudyRow
 from leukemia_lab.studies.pairing import Difference, differences_from
 from leukemia_lab.studies.results import StudyResults
+from leukemia_lab.wording import listed
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,30 @@ def plain(results: StudyResults) -> Analysis:
 
 
 def best_words(results: StudyResults) -> str:
-    """The best row under the last arm."""
+    """The best row under the last arm, all of them where several are equal, and the baselines that are as good."""
     metric = results.study.node.metric
-    values = {
-        row.name: found["value"]
-        for row in results.rows
-        if (found := results.metric(row, results.arm, metric)) is not None and found["value"] is not None
-    }
+    values = _values(results, results.rows)
     if not values:
         return "No run has a result."
-    best = max(values, key=lambda name: better(metric) * values[name])
-    return f"Best by {metric_name(metric)} under {results.arm}: {best}, {values[best]:.3f}."
+    best = max(values.values(), key=lambda value: better(metric) * value)
+    names = [name for name, value in values.items() if decimal(value) == decimal(best)]
+    ahead = [
+        f"{name}, {decimal(value)}"
+        for name, value in _values(results, results.baselines).items()
+        if better(metric) * (value - best) >= 0
+    ]
+    words = f"Best by {metric_name(metric)} under {results.arm}: {listed(names)}, {decimal(best)}."
+    return f"{words} No worse is {listed(ahead)}." if ahead else words
+
+
+def _values(results: StudyResults, rows: Sequence[StudyRow]) -> dict[str, float]:
+    """The study's metric under the last arm by row, of the rows that have it."""
+    found = {row.name: results.metric(row, results.arm, results.study.node.metric) for row in rows}
+    return {
+        name: metric["value"]
+        for name, metric in found.items()
+        if metric is not None and metric["value"] is not None
+    }
 
 
 def heading(metric: str) -> str:
@@ -105,22 +120,32 @@ def _is_leaky(results: StudyResults, arm: str) -> bool:
     return any(LEAKY in run.stamps for run in found)
 
 
+def baseline_differences(results: StudyResults) -> dict[str, dict[str, Difference]]:
+    """Of each baseline that has a result, how the rows differ from it under the last arm."""
+    metric, part = results.study.node.metric, results.study.node.part
+    runs = _of_arm(results, results.arm)
+    return {
+        baseline.name: differences_from(reference, runs, part, metric)
+        for baseline in results.baselines
+        if (reference := results.of(baseline, results.arm)) is not None
+    }
+
+
 def baseline_sections(results: StudyResults) -> tuple[Section, ...]:
     """Of each baseline, which rows beat it under the last arm."""
     sections = []
-    metric, part = results.study.node.metric, results.study.node.part
+    metric = results.study.node.metric
+    differences = baseline_differences(results)
     for baseline in results.baselines:
-        reference = results.of(baseline, results.arm)
-        if reference is None:
+        if baseline.name not in differences:
             continue
-        runs = _of_arm(results, results.arm)
-        found = differences_from(reference, runs, part, metric)
+        found = differences[baseline.name]
         rows = [
             (
                 row.name,
                 results.shown(row, results.arm, metric),
                 str(found[row.name]),
-                _verdict(found[row.name], metric),
+                verdict(found[row.name], metric),
             )
             for row in results.rows
             if row.name in found
@@ -187,7 +212,8 @@ def _of_arm(results: StudyResults, arm: str) -> dict[str, RunResult]:
     return {name: run for name, run in found.items() if run is not None}
 
 
-def _verdict(found: Difference, metric: str) -> str:
+def verdict(found: Difference, metric: str) -> str:
+    """Whether what differs so from a baseline beats it."""
     if not found.told_apart or found.value is None:
         return "not shown"
     return "yes" if better(metric) * found.value > 0 else "no, it is worse"
@@ -200,13 +226,13 @@ def _who(verdicts: Mapping[str, str]) -> str:
     if set(verdicts.values()) == {"yes"}:
         return "Every row with a result beats it."
     by_verdict: dict[str, list[str]] = {}
-    for name, verdict in verdicts.items():
-        by_verdict.setdefault(verdict, []).append(name)
+    for name, word in verdicts.items():
+        by_verdict.setdefault(word, []).append(name)
     beaten_by = ", ".join(by_verdict.pop("yes", []))
     words = [f"{beaten_by} beat it" if beaten_by else "No row beats it by more than chance"]
     words += [
-        f"{verdict}: {', '.join(names)}"
-        for verdict, names in by_verdict.items()
-        if beaten_by or verdict != "not shown"
+        f"{word}: {', '.join(names)}"
+        for word, names in by_verdict.items()
+        if beaten_by or word != "not shown"
     ]
     return "; ".join(words) + "."

@@ -64,14 +64,22 @@ def figure_names(findings: Findings) -> dict[str, str]:
     return names
 
 
-def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
-    """Write each drawing as an SVG file of its own; returns `figure_names`."""
+def drawings(findings: Findings) -> dict[str, str]:
+    """The drawings as SVG files of their own, by the names of these."""
     names = figure_names(findings)
-    for section in findings.sections:
-        if section.drawing is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / names[section.title], standalone(section.drawing))
-    return names
+    return {
+        names[section.title]: standalone(section.drawing)
+        for section in findings.sections
+        if section.drawing is not None
+    }
+
+
+def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
+    """Write `drawings`; returns `figure_names`."""
+    for name, drawing in drawings(findings).items():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / name, drawing)
+    return figure_names(findings)
 
 
 def markdown(findings: Findings, figures: dict[str, str], folder: str, level: int = 1) -> str:

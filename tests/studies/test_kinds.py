@@ -13,6 +13,7 @@ from study_files import study_file
 
 from leukemia_lab.auditing.subject_probe import SubjectProbe
 from leukemia_lab.evaluation.leakage import leakage_prices
+from leukemia_lab.evaluation.uncertainty import Interval
 from leukemia_lab.results.collect import read_run
 from leukemia_lab.results.findings import Findings
 from leukemia_lab.results.run_result import RunResult
@@ -153,12 +154,50 @@ def test_permuted_labels_that_are_not_at_chance_are_called_a_leak(
         return words_of(findings_of(study_results(folder, runs, rows, kind="negative_controls")))
 
     fair = said({"first": 0.0, "second": 0.0})
-    assert "With permuted labels AUROC cannot be told from chance." in fair
+    assert "With permuted labels each of 2 intervals of AUROC holds 0.5, the narrowest 0." in fair
     assert "0.400 (0.300–0.500)" in fair
     leaking = said({"first": 0.0, "second": 3.0})
     assert "not at chance: second" in leaking
-    monkeypatch.setattr(controls, "_auroc", lambda *_: {"value": 0.9, "low": None, "high": None})
+    monkeypatch.setattr(controls, "_auroc_interval", lambda *_: Interval(None, None))
     assert "cannot be said: no interval for first" in said({"first": 3.0})
+
+
+def test_the_answer_of_negative_controls_names_every_baseline_that_is_beaten_or_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = SubjectProbe(0.4, 0.3, 0.5, 0.2, 10, 100)
+    monkeypatch.setattr(controls, "probe_run", lambda *_: {"features": probe})
+    qualities = {"net": 2.5, "size only": 0.2, "colour only": 2.4, "border only": 0.1}
+    runs = {(name, "a"): run_of(tmp_path, name, quality) for name, quality in qualities.items()}
+    rows = {name: {"baseline": name != "net"} for name in qualities}
+    findings = findings_of(study_results(tmp_path, runs, rows, kind="negative_controls"))
+    answer = "beats size only and border only, but is not shown to beat colour only."
+    assert findings.headline.endswith(answer)
+    assert "none of them was in the training part" in words_of(findings)
+    leaky = {place: run_of(tmp_path, f"{place[0]}2", 1.0, stamps=["LEAKY"]) for place in runs}
+    words = words_of(findings_of(study_results(tmp_path, leaky, rows, kind="negative_controls")))
+    assert "the net has learnt from cells of some of them (LEAKY)" in words
+
+
+def test_a_row_of_another_split_does_not_end_the_challenge(tmp_path: Path) -> None:
+    members = {f"recipe seed={k}": {"member": True} for k in range(2)}
+    runs = {(name, "challenge"): run_of(tmp_path, name, 2.0, seed=k) for k, name in enumerate(members)}
+    runs["mine", "challenge"] = run_of(tmp_path, "mine", 1.0, split=cells(12))
+    findings = findings_of(study_results(tmp_path, runs, members | {"mine": {}}, kind="challenge"))
+    assert "cannot be paired" in words_of(findings)
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([27.02, 26.98], "27.0 points above"),
+        ([2.0, 5.1], "2.0 to 5.1 points above"),
+        ([-5.1, -2.0], "2.0 to 5.1 points below"),
+        ([-3.0, 5.1], "from 3.0 points below to 5.1 above"),
+    ],
+)
+def test_how_far_claims_lie_from_ours_in_words(points: list[float], words: str) -> None:
+    assert paper.span_words(points) == words
 
 
 def test_the_recipe_is_the_mean_of_its_members_and_is_said_to_win_only_where_it_does(tmp_path: Path) -> None:

@@ -118,6 +118,23 @@ def test_less_is_better_of_a_loss(results: StudyResults) -> None:
     )
 
 
+def test_the_best_is_not_one_of_equals_and_a_baseline_that_is_better_is_named(
+    results: StudyResults,
+) -> None:
+    def swapped(names: dict[str, str]) -> StudyResults:
+        found = {(run.row.name, run.arm): run.result for run in results.runs}
+        runs = (
+            replace(run, result=found[names.get(run.row.name, run.row.name), run.arm]) for run in results.runs
+        )
+        return StudyResults(results.study, "cpu", tuple(runs))
+
+    assert "under b: good and bad, 0." in tables.best_words(swapped({"bad": "good"}))
+    assert "No worse" not in tables.best_words(results)
+    words = tables.best_words(swapped({"ruler": "good", "good": "bad"}))
+    assert "under b: good and bad, 0." in words
+    assert " No worse is ruler, 0." in words
+
+
 def test_nothing_is_said_of_rows_without_results(results: StudyResults) -> None:
     (section,) = tables.baseline_sections(of_runs(results, "auroc", lambda run: run.row.baseline))
     assert section.sentences[0].endswith("No row has a result to be compared.")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_runs import BAD_INPUT, DONE, SOME_FAILED
@@ -66,6 +67,33 @@ def test_all_studies_make_a_page_that_the_same_command_makes_again_and_that_is_c
     shown = capsys.readouterr().out
     assert "AUROC of the test part" in shown
     assert "differs from what the studies give here" in shown
+
+
+def test_figures_are_checked_too_and_those_of_an_earlier_page_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        results_page,
+        "prepared",
+        lambda name, *_: SimpleNamespace(study=SimpleNamespace(name=name), folder=tmp_path),
+    )
+    monkeypatch.setattr(
+        results_page, "carry_out_study", lambda study, _: findings(study.study.name, "It is.")
+    )
+    words = ["studies=one,two", f"output={tmp_path / 'docs'}"]
+    figures = tmp_path / "docs" / "results"
+    figures.mkdir(parents=True)
+    for name in ("vgg13_paper_of_before.svg", "one_of_before.svg", "mine.svg"):
+        (figures / name).write_text("x")
+    assert reproduce.main([*words, "check=true"]) == SOME_FAILED
+    assert "one_of_before.svg differs" in " ".join(capsys.readouterr().out.split())
+    assert reproduce.main(words) == DONE
+    names = sorted(path.name for path in figures.iterdir())
+    assert names == ["mine.svg", "one_what_came_out.svg", "two_what_came_out.svg"]
+    assert reproduce.main([*words, "check=true"]) == DONE
+    (figures / "two_what_came_out.svg").write_text("<svg/>")
+    assert reproduce.main([*words, "check=true"]) == SOME_FAILED
+    assert "two_what_came_out.svg differs" in capsys.readouterr().out
 
 
 def test_nothing_is_begun_where_one_study_cannot_be(
