@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -105,16 +105,14 @@ def fold_settings(settings: Settings, index: CellIndex) -> list[Settings]:
     return [settings.model_copy(update={"protocol": node}) for node in nodes]
 
 
-def draw_folds(known: KnownCells, settings: Settings) -> list[tuple[Settings, Cells]]:
-    """The cells with each split that `settings` stand for, and its own settings; says which split is meant."""
+def draw_folds(known: KnownCells, settings: Settings) -> Iterator[tuple[Settings, Cells]]:
+    """The cells with each split that `settings` stand for, and its own settings; each is said when it is drawn."""
     folds = fold_settings(settings, known.index)
-    drawn = []
     for k, fold in enumerate(folds):
         if len(folds) > 1:
             tested = getattr(fold.protocol, "source", None)
             _say(f"fold {k} of {len(folds)}" + ("" if tested is None else f": source {tested} is tested"))
-        drawn.append((fold, draw_cells(known, fold.protocol)))
-    return drawn
+        yield fold, draw_cells(known, fold.protocol)
 
 
 def missing_files(data: Data, protocol: ProtocolNode | None) -> list[str]:

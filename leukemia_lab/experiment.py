@@ -184,7 +184,8 @@ def permuted(settings: TrainSettings, cells: Cells) -> Cells:
     if settings.permute_labels is None:
         return cells
     split = permute_labels(cells.split, settings.permute_labels)
-    CONSOLE.print(split.notes[-1], markup=False)
+    for note in split.notes[len(cells.split.notes) :]:
+        CONSOLE.print(note, markup=False)
     return replace(cells, split=split, stamps=(*cells.stamps, PERMUTED_LABELS))
 
 

@@ -30,6 +30,9 @@ CONTROLS = ("size_only", "colour_only", "border_only", "file_size_only")
 FOLDS = ("protocol=subject_kfold", "protocol.n_folds=2", "protocol.fold=all")
 
 
+PERMUTED_FOLDS = (*MORE_DATA, "model=size_only", *FOLDS, "permute_labels=3")
+
+
 @pytest.fixture(scope="module")
 def cells() -> Cells:
     return prepare_cells(composed(*DATA))
@@ -110,8 +113,7 @@ def test_training_sees_the_permuted_labels(cells: Cells) -> None:
 @pytest.fixture(scope="module")
 def permuted_folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "permuted"
-    trained = [*MORE_DATA, "model=size_only", *FOLDS, "permute_labels=3", f"hydra.run.dir={folder}"]
-    assert train.main(trained) == DONE
+    assert train.main([*PERMUTED_FOLDS, f"hydra.run.dir={folder}"]) == DONE
     return folder
 
 
@@ -119,6 +121,20 @@ def test_a_closed_test_part_is_not_probed(permuted_folds: Path) -> None:
     if record_of(permuted_folds / "fold_0")["test_looks"] == 0:
         with pytest.raises(RunError, match="test part is closed"):
             probe_run(permuted_folds)
+
+
+def test_the_class_shares_of_each_fold_are_said_as_drawn_and_as_permuted(
+    permuted_folds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main([*PERMUTED_FOLDS, f"hydra.run.dir={permuted_folds}"]) == DONE
+    said = capsys.readouterr().err.partition("fold 0 of 2")[2].partition("fold 1 of 2")
+    for k, words in enumerate((said[0], said[2])):
+        table = pd.read_parquet(permuted_folds / f"fold_{k}" / record.SPLIT)
+        positive = table.loc[table["part"] == "test", "label"] == "ALL"
+        (line,) = (line for line in words.splitlines() if line.startswith("after permuting, test: "))
+        assert line.startswith(f"after permuting, test: {len(positive)} cells")
+        assert f"ALL {positive.mean():.1%}" in line
+        assert words.index("\ntest: ") < words.index("permute_labels=3: ") < words.index(line)
 
 
 def test_permuted_labels_go_through_all_folds_and_their_evaluation(permuted_folds: Path) -> None:

@@ -1,4 +1,4 @@
-"""A negative control: labels that say nothing, with subjects, clustering and class shares left as they are."""
+"""A negative control: labels that say nothing, with subjects and the clustering of their cells left as they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from leukemia_lab.data.protocols import PARTS
-from leukemia_lab.data.splits import Split
+from leukemia_lab.data.splits import Split, balance_notes
 
 PERMUTED_LABELS = "PERMUTED LABELS"
 
@@ -17,9 +17,10 @@ def permute_labels(split: Split, seed: int) -> Split:
     """`split` with the labels of groups permuted inside each of its parts, stamped PERMUTED LABELS.
 
     All cells that a group has of one class in a part get the label of such cells of one group of that part, drawn
-    without replacement: cells of a group stay together, and as many groups as before have each label. Where no
-    subjects are known every cell is a group, so that cells are permuted. Each part of each split is drawn by
-    itself, so that what training sees of the labels says nothing of those of any test part.
+    without replacement: cells of a group stay together, and as many groups as before have each label. As groups differ
+    in size, the classes' shares of the cells change, and the notes end with the new ones. Where no subjects are known
+    every cell is a group, so that cells are permuted. Each part of each split is drawn by itself, so that what
+    training sees of the labels says nothing of those of any test part.
     """
     table = split.table
     drawn = [
@@ -31,7 +32,11 @@ def permute_labels(split: Split, seed: int) -> Split:
         split,
         table=permuted,
         stamps=(*split.stamps, PERMUTED_LABELS),
-        notes=(*split.notes, _note(table, permuted, seed)),
+        notes=(
+            *split.notes,
+            _note(table, permuted, seed),
+            *(f"after permuting, {note}" for note in balance_notes(permuted)),
+        ),
     )
 
 

@@ -139,11 +139,24 @@ def test_the_note_counts_the_cells_whose_label_changed_and_says_where_none_did()
     some_kept = 0
     for seed in range(10):  # a subject of each class in a part: half of the permutations leave it as it is
         found = permute_labels(split, seed)
+        note = next(note for note in found.notes if note.startswith(f"permute_labels={seed}"))
         changed = (split.table["label"] != found.table["label"]).groupby(split.table["part"]).sum()
         for part in PARTS:
-            assert (
-                f"{changed[part]} of {(split.table['part'] == part).sum()} cells of {part}" in found.notes[-1]
-            )
-            assert (changed[part] == 0) == (part in found.notes[-1].partition(";")[2].partition(";")[2])
-        some_kept += "kept all labels" in found.notes[-1]
+            assert f"{changed[part]} of {(split.table['part'] == part).sum()} cells of {part}" in note
+            assert (changed[part] == 0) == (part in note.partition(";")[2].partition(";")[2])
+        some_kept += "kept all labels" in note
     assert 0 < some_kept < 10
+
+
+def test_the_notes_end_with_the_class_shares_that_there_are_now() -> None:
+    split = make_split(uneven_cells(), HOLDOUT)
+    found = permute_labels(split, 0)
+    assert found.notes[: len(split.notes)] == split.notes
+    for part, note in zip(PARTS, found.notes[-len(PARTS) :], strict=True):
+        shares = [
+            (table.loc[table["part"] == part, "label"] == "ALL").mean()
+            for table in (split.table, found.table)
+        ]
+        assert f"{shares[0]:.1%}" != f"{shares[1]:.1%}"
+        assert note.startswith(f"after permuting, {part}: ")
+        assert f"ALL {shares[1]:.1%}" in note
