@@ -149,6 +149,16 @@ def test_different_splits_are_refused_and_both_hashes_named(
     assert "different splits" in refusal(capsys, *pair, f"ensemble=[{runs}/runs/k1,{runs}/other/k5]")
 
 
+def test_permuted_labels_are_named_where_they_are_what_differs(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    permuted, plain = tmp_path / "permuted", made / "runs" / "k5"
+    assert train.main([*KNN, "permute_labels=0", f"hydra.run.dir={permuted}"]) == DONE
+    said = refusal(capsys, f"runs=[{permuted},{plain}]")
+    assert f"labels of {permuted} were permuted (permute_labels=0), those of {plain} were not" in said
+    assert "different splits" not in said
+
+
 def change_record(folder: Path, **fields: Any) -> None:
     (folder / record.RECORD).write_text(json.dumps(record_of(folder) | fields))
 

@@ -16,6 +16,7 @@ from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema.evaluation import Evaluation
 
 OBJECTIVE = "val/auroc"
+OF_DATA = ("data", "protocol", "permute_labels")  # keys of the configuration
 SHARED = ("class_names", "positive", "data_fingerprint", "data_root", "split_hash", "protocol")
 
 
@@ -65,5 +66,5 @@ def ensemble(members: Sequence[RunResult], evaluation: Evaluation) -> Ensemble:
     }
     metrics = metrics_document(table, first.class_names, first.positive, stamps, OBJECTIVE, evaluation)
     name = f"ensemble of {len(members)}"
-    config = {key: first.config[key] for key in ("data", "protocol") if key in first.config}
+    config = {key: first.config[key] for key in OF_DATA if key in first.config}
     return Ensemble(name, first.path.parent / identity, record, metrics, config, table, tuple(members))

@@ -14,12 +14,14 @@ from leukemia_lab.schema import TrainSettings
 
 
 def require_comparable(runs: Sequence[RunResult]) -> None:
-    """Raise RunError where two runs differ in split, data or classes, so that their predictions cannot be paired.
+    """Raise RunError where two runs differ in labels, split, data or classes, so that they cannot be paired.
 
     Out-of-fold predictions of different splits may be: each cell is predicted by a model that never saw its group.
     """
     first = runs[0]
     for run in runs[1:]:
+        if _permuting(first) != _permuting(run):
+            raise RunError(_other_labels(first, run))
         out_of_fold = first.is_cross_validation and run.is_cross_validation
         if first.split_hashes != run.split_hashes and not out_of_fold:
             raise RunError(_other_split(first, run))
@@ -59,6 +61,23 @@ def _without_seed(run: RunResult, settings: TrainSettings) -> str:
     del about["seed"]
     rest = {key: run.record.get(key) for key in ("data_fingerprint", "weights_hash", "test_time")}
     return content_hash({"settings": about, "splits": run.split_hashes, **rest})
+
+
+def _permuting(run: RunResult) -> int | None:
+    """The seed by which its labels were permuted; None where they are those of the data."""
+    return run.settings.get("permute_labels")
+
+
+def _other_labels(first: RunResult, run: RunResult) -> str:
+    by = [f"permute_labels={_permuting(one)}" for one in (first, run)]
+    said = f"labels of {first.path} were permuted ({by[0]}), those of {run.path} otherwise ({by[1]})"
+    if None in (_permuting(first), _permuting(run)):
+        one, other, seed = (run, first, by[1]) if _permuting(first) is None else (first, run, by[0])
+        said = f"labels of {one.path} were permuted ({seed}), those of {other.path} were not"
+    return (
+        f"{said}: a difference would be the labels' and not the models'. Compare runs of the same permute_labels; "
+        "those of permuted labels are compared with chance"
+    )
 
 
 def _other_split(first: RunResult, run: RunResult) -> str:
