@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from leukemia_lab.atomic import replacing
+from leukemia_lab.data.permuting import PERMUTED_LABELS
+from leukemia_lab.data.splits import LEAKY
 from leukemia_lab.errors import RunError
 from leukemia_lab.evaluation.comparison import LOWER_IS_BETTER
 from leukemia_lab.evaluation.metrics import METRICS
@@ -132,6 +134,7 @@ class Leaderboard:
 def leaderboards(runs: Sequence[RunResult], part: str, metric: str) -> tuple[Leaderboard, ...]:
     """One leaderboard for each data set and split, those without a LEAKY run first, then by how many runs they have.
 
+    Permuted labels make another split, and leaderboards of such runs come last.
     `part=auto` is test where every run of the leaderboard has opened it, else val. Where a part is named, a run
     without it stands last, unranked; a leaderboard none of whose runs has it is of val.
 
@@ -146,7 +149,7 @@ def leaderboards(runs: Sequence[RunResult], part: str, metric: str) -> tuple[Lea
     groups: dict[tuple[str, str], list[RunResult]] = {}
     for run in runs:
         groups.setdefault((run.data_fingerprint, run.split_hash), []).append(run)
-    ordered = sorted(groups.items(), key=lambda item: (_leaky(item[1]), -len(item[1]), item[0]))
+    ordered = sorted(groups.items(), key=lambda item: (*_less_honest(item[1]), -len(item[1]), item[0]))
     return tuple(
         _leaderboard(number, key, members, part, metric)
         for number, (key, members) in enumerate(ordered, start=1)
@@ -183,9 +186,12 @@ def why_apart(boards: Sequence[Leaderboard]) -> str | None:
     what = f"{n_data} different data sets" if n_data == len(boards) else f"{len(boards)} different splits"
     if 1 < n_data < len(boards):
         what += f" of {n_data} data sets"
+    permuted = any(PERMUTED_LABELS in board.stamps for board in boards)
+    more = " Permuted labels make another split of the same cells; they stand last." if permuted else ""
     return (
         f"The runs are of {what}, so there are {len(boards)} leaderboards. They are not ranked together: a value on "
         "other cells is another quantity, and a difference may be one of the cells and not of the models."
+        f"{more}"
     )
 
 
@@ -234,8 +240,10 @@ def _leaderboard(
     return Leaderboard(number, *key, part, metric, tuple(rows))
 
 
-def _leaky(runs: Sequence[RunResult]) -> bool:
-    return any(stamp.startswith("LEAKY") for run in runs for stamp in run.stamps)
+def _less_honest(runs: Sequence[RunResult]) -> tuple[bool, bool]:
+    """Whether any has permuted labels, and whether any is leaky."""
+    stamps = [stamp for run in runs for stamp in run.stamps]
+    return PERMUTED_LABELS in stamps, any(stamp.startswith(LEAKY) for stamp in stamps)
 
 
 def _csv_row(board: Leaderboard, row: Row) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _shown(board: Leaderboard) -> Shown:
 def _views(jobs: Sequence[tuple[Row, Leaderboard]]) -> list[RunView]:
     runs = [row.run for row, _ in jobs]
     parts = [_part_of(row, board) for row, board in jobs]
-    with progress("runs", len(jobs), "runs") as advance:
+    with progress("drawing the report", len(jobs), "runs") as advance:
         if len(jobs) < IN_PROCESSES:
             views = []
             for run, part in zip(runs, parts, strict=True):

@@ -52,6 +52,7 @@ def carry_out_study(prepared: PreparedStudy, command: Sequence[str]) -> Findings
     """Train and evaluate what is not yet, and write everything; `command` is what the user typed."""
     folder = made_folder(prepared.folder, "study.folder")
     runs = do_runs(prepared.study, prepared.planned, folder)
-    findings = findings_of(StudyResults(prepared.study, prepared.budget, tuple(runs)))
-    write(findings, folder, command)
+    results = StudyResults(prepared.study, prepared.budget, tuple(runs))
+    findings = findings_of(results)
+    write(findings, results, folder, command)
     return findings

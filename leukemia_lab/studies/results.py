@@ -65,7 +65,7 @@ class StudyResults:
     @cached_property
     def failures(self) -> tuple[str, ...]:
         """The runs that have no result, each with its reason."""
-        return tuple(f"{run.row.name} ({run.arm}): {run.failure}" for run in self.runs if run.result is None)
+        return tuple(f"{run.name}: {run.failure}" for run in self.runs if run.result is None)
 
     def of(self, row: StudyRow, arm: str) -> RunResult | None:
         """The finished run of a row under an arm; of several the first repeat."""

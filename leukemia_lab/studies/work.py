@@ -42,6 +42,11 @@ class StudyRun:
     failure: str | None
     repeat: int = 0
 
+    @property
+    def name(self) -> str:
+        """Its row and arm, and the repeat after the first: `KNN (subject_kfold, repeat 1)`."""
+        return f"{self.row.name} ({self.arm}{f', repeat {self.repeat}' if self.repeat > 0 else ''})"
+
 
 def study_folder(study: Study, planned: Sequence[PlannedRun], given: Path | None) -> Path:
     """Where a study goes: `given`, or a folder named by what its runs are."""

@@ -1,10 +1,11 @@
-"""A study's results in the terminal and in its folder: table.md, table.csv, study.json, report.html."""
+"""A study's results in the terminal and in its folder: its tables, study.json, and the report of its runs."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -15,15 +16,14 @@ from leukemia_lab import __version__
 from leukemia_lab.pages.formats import printable
 from leukemia_lab.plots.standalone import standalone
 from leukemia_lab.progress import RESULTS
-from leukemia_lab.reporting.leaderboard import leaderboards
+from leukemia_lab.reporting.leaderboard import leaderboards, write_leaderboards
 from leukemia_lab.reporting.page import make_report, markdown_text, render_page
-from leukemia_lab.results.collect import collect
+from leukemia_lab.results.collect import Collected, LeftOut
 from leukemia_lab.results.findings import STUDY, Findings, Section, StudyTable
 from leukemia_lab.runs.record import made_folder, now, write_atomically
-from leukemia_lab.studies.results import TABLE, write_table_csv
-from leukemia_lab.studies.work import RUNS
+from leukemia_lab.studies.results import TABLE, StudyResults, write_table_csv
 
-TEXT, PAGE, FIGURES = "table.md", "report.html", "figures"
+TEXT, PAGE, LEADERBOARD, FIGURES = "table.md", "report.html", "leaderboard.csv", "figures"
 
 
 def show(findings: Findings, folder: Path) -> None:
@@ -44,14 +44,14 @@ def show(findings: Findings, folder: Path) -> None:
     RESULTS.print(f"\nall of it: {names}", markup=False, soft_wrap=True)
 
 
-def write(findings: Findings, folder: Path, command: Sequence[str]) -> None:
-    """Write everything of a study but its runs."""
+def write(findings: Findings, results: StudyResults, folder: Path, command: Sequence[str]) -> None:
+    """Write everything of a study but its runs; `findings` are of `results`."""
     made_folder(folder, "study.folder")
     write_table_csv(findings.rows, folder)
     write_atomically(folder / STUDY, json.dumps(findings.document(), indent=1) + "\n")
     write_atomically(folder / TEXT, markdown(findings, write_figures(findings, folder / FIGURES), FIGURES))
-    if (folder / RUNS).is_dir() and any(row["runs"] for row in findings.rows):
-        _write_report(findings, folder, command)
+    if results.finished:
+        _write_report(findings, results, folder, command)
 
 
 def figure_names(findings: Findings) -> dict[str, str]:
@@ -130,12 +130,18 @@ def _rich(table: StudyTable) -> Table:
     return shown
 
 
-def _write_report(findings: Findings, folder: Path, command: Sequence[str]) -> None:
-    """The report of the study's runs, its findings first."""
-    collected = collect([folder])
-    boards = leaderboards(collected.runs, "auto", "auroc")
+def _write_report(findings: Findings, results: StudyResults, folder: Path, command: Sequence[str]) -> None:
+    """The report of the study's runs by row and arm, its findings first.
+
+    The folder may hold runs of another budget, or of the study as it was before: those stand in no table of it.
+    """
+    runs = tuple(replace(run.result, name=run.name) for run in results.runs if run.result is not None)
+    failed = tuple(LeftOut(run.name, str(run.failure)) for run in results.runs if run.result is None)
+    collected = Collected(runs, failed)
+    boards = leaderboards(runs, results.study.node.part, results.study.node.metric)
     words = shlex.join(command)
     report = make_report(
         collected, boards, made=now(), command=words, version=__version__, studies=[findings]
     )
     write_atomically(folder / PAGE, render_page(report))
+    write_leaderboards(boards, folder / LEADERBOARD)

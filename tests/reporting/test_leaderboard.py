@@ -75,6 +75,17 @@ def test_other_splits_and_data_are_never_ranked_together(tmp_path: Path) -> None
     assert "2 different data sets" in why_apart(found[:2])
 
 
+def test_permuted_labels_are_on_leaderboards_of_their_own_at_the_end(tmp_path: Path) -> None:
+    sweep(tmp_path / "permuted", 3, split=cells(seed=7), stamps=["PERMUTED LABELS"])
+    make_run(tmp_path / "leaky", split=cells(seed=5), stamps=["LEAKY"])
+    make_run(tmp_path / "fair")
+    found = boards(tmp_path)
+    assert [board.first.path.name for board in found[:2]] == ["fair", "leaky"]
+    assert [len(board.rows) for board in found] == [1, 1, 3]
+    assert "Permuted labels make another split of the same cells" in why_apart(found)
+    assert "ermuted" not in why_apart(found[:2])
+
+
 def test_a_row_says_what_its_run_does_differently(tmp_path: Path) -> None:
     make_run(tmp_path / "a", lr=0.1)
     make_run(tmp_path / "b", lr=0.2, seed=1)

@@ -63,7 +63,7 @@ def results(tmp_path: Path) -> StudyResults:
 
 
 def test_table_csv_has_a_row_a_model_with_the_last_arm_first(results: StudyResults, tmp_path: Path) -> None:
-    write(findings_of(results), tmp_path / "study", ["x"])
+    write(findings_of(results), results, tmp_path / "study", ["x"])
     with (tmp_path / "study" / "table.csv").open() as file:
         found = list(csv.DictReader(file))
     assert [row["row"] for row in found] == ["good", "bad"]  # without the baseline
@@ -187,7 +187,7 @@ def test_findings_come_back_from_study_json_and_a_report_finds_them(
     results: StudyResults, tmp_path: Path
 ) -> None:
     findings = findings_of(results)
-    write(findings, tmp_path / "studies" / "one", ["x"])
+    write(findings, results, tmp_path / "studies" / "one", ["x"])
     again = read_findings(tmp_path / "studies" / "one")
     assert again.sections == findings.sections
     assert [dict(row) for row in again.rows] == [dict(row) for row in findings.rows]
@@ -240,12 +240,34 @@ def test_a_test_part_that_another_process_opens_is_waited_for_and_a_fault_is_the
 
 
 def test_no_report_is_tried_where_no_run_has_finished(results: StudyResults, tmp_path: Path) -> None:
-    none = tuple(StudyRun(run.row, run.arm, None, "no") for run in results.runs)
+    none = of_runs(results, "auroc", lambda _: False)
     folder = tmp_path / "study"
     make_run(folder / "runs" / "net-1", split=SPLIT, status="failed")
-    write(findings_of(StudyResults(results.study, "cpu", none)), folder, ["x"])
+    write(findings_of(none), none, folder, ["x"])
     assert "good (a): no" in (folder / "table.md").read_text()
     assert not (folder / "report.html").exists()
+
+
+def test_the_report_ranks_the_studys_own_runs_by_its_metric_and_names_them_by_row_and_arm(
+    results: StudyResults, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "runs" / "of_another_budget", split=SPLIT, quality=9)
+    by_loss = of_runs(results, "brier", lambda _: True)
+    again = replace(by_loss.runs[0], repeat=1, result=run_of(tmp_path / "again", 3.0, seed=9))
+    by_loss = replace(by_loss, runs=(*by_loss.runs, again))
+    write(findings_of(by_loss), by_loss, tmp_path, ["x"])
+    with (tmp_path / "leaderboard.csv").open() as file:
+        found = list(csv.DictReader(file))
+    losses = {run.name: run.result.metrics["test"]["brier"]["value"] for run in by_loss.runs if run.result}
+    assert set(losses) == {"good (a)", "good (b)", "bad (a)", "bad (b)", "ruler (b)", "good (a, repeat 1)"}
+    assert [row["run"] for row in found] == sorted(losses, key=lambda name: losses[name])
+    assert [int(row["rank"]) for row in found] == list(range(1, 7))
+    page = (tmp_path / "report.html").read_text()
+    assert "Leaderboard: Brier score on test" in page
+    assert "good (a, repeat 1)" in page
+    assert "of_another_budget" not in page
+    left_out = page[page.index('id="left-out"') :]
+    assert left_out.index("ruler (a)") < left_out.index("it broke")
 
 
 def test_a_study_at_two_budgets_can_stand_in_one_report(results: StudyResults) -> None:
