@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
-from leukemia_lab.command import Command, Place, run_command
+from hydra._internal.utils import get_args
+
+from leukemia_lab.command import Command, Place, report_error, run_command
+from leukemia_lab.config import faults_error
+from leukemia_lab.overrides import options_first
 from leukemia_lab.schema import CheckClaimsSettings
 from leukemia_lab.wording import in_quotes
 
@@ -48,10 +53,29 @@ def with_key(argv: Sequence[str]) -> list[str]:
     return [f"table={in_quotes(argv[0])}", *argv[1:]]
 
 
+def word_faults(argv: Sequence[str]) -> list[str]:
+    """What is wrong with the words in a way that Hydra would explain as several values or as no override."""
+    overrides = get_args(options_first(argv)).overrides
+    tables = [word for word in overrides if "=" not in word or word.startswith("table=")]
+    faults = []
+    if len(tables) > 1:
+        shown = " and ".join(word.removeprefix("table=") for word in tables)
+        faults.append(f"{shown}: one table at a time; a path with spaces goes into quotes")
+    for word in overrides:
+        key, _, number = word.partition("=")
+        if key in ("n_cells", "positive_share") and re.fullmatch(r"\d+(,\d+)+", number):
+            advice, mark = ("leave the comma out", "") if key == "n_cells" else ("write a point", ".")
+            faults.append(f"{word}: {advice}, {key}={number.replace(',', mark)}")
+    return faults
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    command = Command("check_claims", CheckClaimsSettings, job, build_faults)
-    return run_command(command, with_key(sys.argv[1:] if argv is None else argv))
+    words = list(sys.argv[1:] if argv is None else argv)
+    faults = word_faults(words)
+    if faults:
+        return report_error(faults_error(faults))
+    return run_command(Command("check_claims", CheckClaimsSettings, job, build_faults), with_key(words))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from leukemia_lab.errors import ConfigError
+from leukemia_lab.errors import ConfigError, listed
 from leukemia_lab.schema.evaluation import Evaluation
 from leukemia_lab.targets import target_faults
 from leukemia_lab.wording import nearest
@@ -169,15 +169,15 @@ class Composer(Generic[Settings]):
         return f"{key}: no such key (given {value!r}); allowed in {where}: {', '.join(allowed)}.{hint}"
 
 
-def schema_faults(settings: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
-    """One line for each key of `values` that the schema refuses: key, given, allowed."""
+def schema_faults(settings: type[BaseModel], values: Mapping[str, Any], sign: str = "=") -> list[str]:
+    """One line for each key that the schema refuses: key, given, allowed; `sign` follows a key, `: ` in a YAML."""
     try:
         settings.model_validate_json(json.dumps(values))
     except ValidationError as error:
         by_key: dict[str, list[Any]] = {}
         for fault in error.errors(include_url=False):
             by_key.setdefault(_key_of(fault["loc"], values, fault["type"]), []).append(fault)
-        return [_schema_fault(key, faults) for key, faults in by_key.items()]
+        return [_schema_fault(key, own, sign) + _hint(settings, own[0]) for key, own in by_key.items()]
     return []
 
 
@@ -192,10 +192,7 @@ def checked(settings: type[Settings], config: DictConfig) -> Settings:
 
 def faults_error(faults: Sequence[str]) -> ConfigError:
     """One error for all faults."""
-    unique = list(dict.fromkeys(faults))
-    if len(unique) == 1:
-        return ConfigError(unique[0])
-    return ConfigError(f"{len(unique)} faults:\n" + "\n".join(f"  {fault}" for fault in unique))
+    return ConfigError(listed(faults))
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -207,22 +204,48 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _key_of(location: Sequence[int | str], values: Any, kind: str) -> str:
-    """Pydantic's location without the tags of unions, as a config key."""
+    """Pydantic's location without the tags of unions, as a config key: `optim.lr`, `rows[1] 'SVM': name`."""
     key: list[str] = []
     for position, part in enumerate(location):
         last = position == len(location) - 1
+        if isinstance(values, list) and isinstance(part, int):
+            values = values[part]
+            key[-1] += f"[{part}]" if last else f"[{part}]{_name_of(values)}: "
+            continue
         if isinstance(values, Mapping) and part in values:
             values = values[part]
         elif not (last and kind == "missing"):
             continue
         key.append(str(part))
-    return ".".join(key)
+    return ".".join(key).replace(": .", ": ")
 
 
-def _schema_fault(key: str, faults: Sequence[Mapping[str, Any]]) -> str:
+def _name_of(values: Any) -> str:
+    name = values.get("name") if isinstance(values, Mapping) else None
+    return f" {name!r}" if isinstance(name, str) and name else ""
+
+
+def _hint(settings: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    """A hint for a key that there is not: the nearest one that its node has."""
+    nodes = [settings]
+    for part in fault["loc"][:-1]:
+        kinds = [node.model_fields[part].annotation for node in nodes if part in node.model_fields]
+        nodes = [model for kind in kinds for model in _models_in(kind)] or nodes
+    is_sure = fault["type"] == "extra_forbidden" and len(nodes) == 1  # of several, who knows which was meant
+    hint = nearest(str(fault["loc"][-1]), nodes[0].model_fields) if is_sure else ""
+    return f".{hint}" if hint else ""
+
+
+def _models_in(kind: Any) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for part in get_args(kind) for model in _models_in(part)]
+
+
+def _schema_fault(key: str, faults: Sequence[Mapping[str, Any]], sign: str) -> str:
     first = faults[0]
     if first["type"] == "missing":
-        return f"{key}: not set; give {key}=…"
+        return f"{key}: not set; give {key.rpartition(': ')[2]}{sign}…"
     if first["type"] == "extra_forbidden":
         return f"{key}: no such key (given {first['input']!r})"
     ours = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -30,7 +31,14 @@ class UnexpectedDataError(DataError):
 
 
 class ClaimError(LeukemiaLabError):
-    """A table of published results cannot be read."""
+    """A table of published results cannot be read; `faults` are all that were found."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return listed(self.faults)
 
 
 class SplitError(LeukemiaLabError):
@@ -79,6 +87,14 @@ class PrunedRunError(LeukemiaLabError):
     def __init__(self, objective: float) -> None:
         super().__init__(f"pruned with objective {objective:.4f}")
         self.objective = objective
+
+
+def listed(faults: Iterable[str]) -> str:
+    """A single fault as it stands; of several their number, and each once on a line of its own."""
+    unique = list(dict.fromkeys(faults))
+    if len(unique) == 1:
+        return unique[0]
+    return f"{len(unique)} faults:\n" + "\n".join(f"  {fault}" for fault in unique)
 
 
 def _restored(

@@ -55,32 +55,32 @@ class Claim:
         A text keeps its trailing zeros, which say how it was rounded: "91.20"; a float has the decimals of its repr.
 
         Raises:
-            ClaimError: a name is unknown or given twice, a value is no rate or count, or the counts contradict.
+            ClaimError: a name is unknown or given twice, a value is no rate or count, or the counts contradict; names
+                all of these values.
         """
         rates: dict[str, Decimal] = {}
         counts: dict[str, int] = {}
-        signs = set()
+        signs: set[str] = set()
+        faults: list[str] = []
         for given, value in values.items():
-            column = canonical(given)
-            if column is None:
-                allowed = (*METRICS, "recall", *COUNTS)
-                hint = nearest(given, allowed)
-                raise ClaimError(
-                    f"{name}: {given} is not checked, only {', '.join(allowed)}: leave it out.{hint}"
-                )
-            text = _text(value)
-            if text.lower() in ABSENT:
-                continue
-            if column in rates or column in counts:
-                raise ClaimError(
-                    f"{name}: {column} is given twice, the second time as {given}; recall is another name of "
-                    "sensitivity: leave one out"
-                )
-            if column in COUNTS:
-                counts[column] = _count(name, column, text)
-            else:
-                rates[column], has_sign = _rate(name, given, text)
-                signs |= {column} if has_sign else set()
+            try:
+                column, text = _column(name, given), _text(value)
+                if text.lower() in ABSENT:
+                    continue
+                if column in rates or column in counts:
+                    raise ClaimError(
+                        f"{name}: {column} is given twice, the second time as {given}; recall is another name of "
+                        "sensitivity: leave one out"
+                    )
+                if column in COUNTS:
+                    counts[column] = _count(name, column, text)
+                else:
+                    rates[column], has_sign = _rate(name, given, text)
+                    signs |= {column} if has_sign else set()
+            except ClaimError as error:
+                faults += error.faults
+        if faults:
+            raise ClaimError(*faults)
         return cls(name, rates, percent_signs=frozenset(signs), **_agreeing(name, counts))
 
 
@@ -96,16 +96,17 @@ def is_percent(claims: Sequence[Claim]) -> bool:
 
     Raises:
         ClaimError: a number is above 100 %, or a whole row or column of a table in percent is at most 1, not all 0 and
-            without percent signs, so that it seems to be in fractions.
+            without percent signs, so that it seems to be in fractions; names all of these.
     """
+    faults = []
     percent = any(claim.percent_signs or max(claim.rates.values(), default=0) > 1 for claim in claims)
     for claim in claims:
         for metric, value in claim.rates.items():
             if value > 100:
-                raise ClaimError(f"{claim.name}: {metric} {value} is above 100 %: correct the number")
+                faults.append(f"{claim.name}: {metric} {value} is above 100 %: correct the number")
         highest = max(claim.rates.values(), default=Decimal(0))
         if percent and not claim.percent_signs and 0 < highest <= 1:
-            raise ClaimError(
+            faults.append(
                 f"{claim.name}: its numbers are at most {highest} in a table in percent: write the row in percent as "
                 "the rest, or with percent signs if it is meant so"
             )
@@ -113,10 +114,12 @@ def is_percent(claims: Sequence[Claim]) -> bool:
         column = [claim.rates[metric] for claim in claims if metric in claim.rates]
         signed = any(metric in claim.percent_signs for claim in claims)
         if percent and not signed and 0 < max(column, default=Decimal(0)) <= 1:
-            raise ClaimError(
+            faults.append(
                 f"column {metric} is at most {max(column)} in a table in percent: write it in percent as the rest; if "
                 f'it is meant so, with its sign: "{max(column)}%"'
             )
+    if faults:
+        raise ClaimError(*faults)
     return percent
 
 
@@ -143,8 +146,20 @@ def _text(value: object) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value).strip()
 
 
+def _column(name: str, given: str) -> str:
+    column = canonical(given)
+    if column is None:
+        allowed = (*METRICS, "recall", *COUNTS)
+        raise ClaimError(
+            f"{name}: {given} is not checked, only {', '.join(allowed)}: leave it out.{nearest(given, allowed)}"
+        )
+    return column
+
+
 def _rate(name: str, column: str, text: str) -> tuple[Decimal, bool]:
     found = _NUMBER.fullmatch(text)
+    if found is None and _NUMBER.fullmatch(with_point := text.replace(",", ".")):
+        raise ClaimError(f"{name}: {column} is {text!r}: write a point for the decimal comma, {with_point}")
     if found is None:
         raise ClaimError(
             f"{name}: {column} is {text!r}, no rate: give it as printed, 91.20, 91.20% or 0.912, without ±, and leave "

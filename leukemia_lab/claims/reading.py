@@ -29,23 +29,26 @@ def read_claims(path: Path) -> ClaimedTable:
     in the result and else ignored.
 
     Raises:
-        ClaimError: the file cannot be read, no column is a metric, or a row is not as its header says; names file, line
-            and column.
+        ClaimError: the file cannot be read, no column is a metric, or rows are not as their header says; names file,
+            line and column of all these rows.
     """
     header, rows = _table(path)
     columns = [canonical(heading) for heading in header]
-    if not set(columns) & set(METRICS):
-        raise ClaimError(
-            f"{path}: no column is one of {', '.join(METRICS)}, its header is {','.join(header)}: separate columns by "
-            f"commas and name them: {EXAMPLE}"
-        )
+    _require_metrics(path, header)
     twice = [heading for heading in header if heading and header.count(heading) > 1]
     if twice:
         raise ClaimError(
             f"{path}: it has {header.count(twice[0])} columns {twice[0]}: keep those of the test set"
         )
     names = [heading for heading in header if heading.lower() in NAMES]
-    claims = [_claim(path, line, header, names, row) for line, row in rows]
+    claims, faults = [], []
+    for line, row in rows:
+        try:
+            claims.append(_claim(line, header, names, row))
+        except ClaimError as error:
+            faults += [f"{path}, line {line}: {fault}" for fault in error.faults]
+    if faults:
+        raise ClaimError(*faults)
     others = [
         f"{heading}{nearest(heading, METRICS)}"
         for heading, column in zip(header, columns, strict=True)
@@ -54,8 +57,29 @@ def read_claims(path: Path) -> ClaimedTable:
     return ClaimedTable(tuple(claims), tuple(others))
 
 
+def _require_metrics(path: Path, header: list[str]) -> None:
+    """Raise ClaimError where no column is a metric; a table with other separators looks like one without any."""
+    if any(canonical(heading) in METRICS for heading in header):
+        return
+    line = ",".join(header)
+    for separator, shown in ((";", ";"), ("\t", "tabs")):
+        if any(canonical(heading) in METRICS for heading in line.split(separator)):
+            raise ClaimError(
+                f"{path}: its columns are separated by {shown}: save it with commas between the columns, and points "
+                "in the numbers"
+            )
+    raise ClaimError(
+        f"{path}: no column is one of {', '.join(METRICS)}, its header is {line}: separate columns by commas and name "
+        f"them: {EXAMPLE}"
+    )
+
+
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and each row that is not blank with its line."""
+    if not path.exists():
+        raise ClaimError(f"there is no file {path}: give the path of a CSV, table=/path/table.csv")
+    if path.is_dir():
+        raise ClaimError(f"{path} is a folder: give the path of a CSV, table={path / 'table.csv'}")
     try:
         text = path.read_bytes().decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -69,26 +93,22 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return rows[0][1], rows[1:]
 
 
-def _claim(path: Path, line: int, header: list[str], names: list[str], row: list[str]) -> Claim:
-    where = f"{path}, line {line}"
+def _claim(line: int, header: list[str], names: list[str], row: list[str]) -> Claim:
     if len(row) != len(header):
         raise ClaimError(
-            f"{where}: {len(row)} fields for {len(header)} columns; a field with a comma needs quotes, and "
-            "an empty one its comma"
+            f"{len(row)} fields for {len(header)} columns; a field with a comma needs quotes, a decimal comma "
+            "becomes a point, and an empty field needs its comma"
         )
     fields = dict(zip(header, row, strict=True))
     name = fields[names[0]] if names and fields[names[0]] else f"row {line - 1}"
-    try:
-        return Claim.of(
-            name,
-            {
-                heading: f"{text}%" if _has_percent_heading(heading, text) else text
-                for heading, text in fields.items()
-                if canonical(heading) is not None
-            },
-        )
-    except ClaimError as error:
-        raise ClaimError(f"{where}: {error}") from error
+    return Claim.of(
+        name,
+        {
+            heading: f"{text}%" if _has_percent_heading(heading, text) else text
+            for heading, text in fields.items()
+            if canonical(heading) is not None
+        },
+    )
 
 
 def _has_percent_heading(heading: str, text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from leukemia_lab.schema.fields import Count, Metric, Node, Share
 
@@ -94,25 +94,28 @@ class StudyNode(Node):
     budgets: dict[Budget, Overrides] = Field(default={})
     repeats: dict[Budget, Count] = Field(default={})
 
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> StudyNode:
-        """What the analysis will need is there: to learn of it when all is trained would be too late."""
+    def kind_faults(self) -> list[str]:
+        """What the analysis will need and is not there: to learn of it when all is trained would be too late."""
+        faults = []
         if all(row.baseline for row in self.rows):
-            raise ValueError(
+            faults.append(
                 "rows: all are there to be beaten, none is there to beat them; make one no baseline"
             )
         if self.kind == "leakage_price":
             names = [arm.name for arm in self.arms]
             if set(names) != set(LEAKAGE_ARMS):
-                raise ValueError(
+                faults.append(
                     f"kind leakage_price has the arms {', '.join(LEAKAGE_ARMS)}; given {', '.join(names)}"
                 )
             if self.part != "test":
-                raise ValueError("kind leakage_price is of predictions out of fold; leave out part: val")
+                faults.append("kind leakage_price is of predictions out of fold; leave out part: val")
         if self.kind == "challenge" and not any(row.member for row in self.rows):
-            raise ValueError("kind challenge compares with an ensemble; mark its rows by member: true")
+            faults.append("kind challenge compares with an ensemble; mark its rows by member: true")
         if self.kind == "paper" and not any(row.claims for row in self.rows if not row.baseline):
-            raise ValueError('kind paper compares with claims; give a row its claimed: {accuracy: "91.20"}')
-        if self.kind != "paper" and any(row.claims for row in self.rows):
-            raise ValueError(f"rows have claims, which kind {self.kind} takes no notice of: set kind: paper")
-        return self
+            faults.append('kind paper compares with claims; give a row its claimed: {accuracy: "91.20"}')
+        claiming = [repr(row.name) for row in self.rows if row.claims]
+        if self.kind != "paper" and claiming:
+            faults.append(
+                f"rows {', '.join(claiming)} have claims, which kind {self.kind} takes no notice of: set kind: paper"
+            )
+        return faults

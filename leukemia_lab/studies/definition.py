@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -80,15 +81,31 @@ def _read(name: str, path: Path) -> Study:
         raise ConfigError(f"study={path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"study={path} holds no keys; title, question, rows and arms make a study")
-    faults = schema_faults(StudyNode, values)
+    values = json.loads(json.dumps(values, default=str))  # YAML makes a date of the title 2024-05-01
+    faults = schema_faults(StudyNode, values, sign=": ")
+    if not faults:
+        node = StudyNode.model_validate(values)
+        faults = [*node.kind_faults(), *_claim_faults(node)]
     if faults:
         raise faults_error([f"{path}: {fault}" for fault in faults])
-    node = StudyNode.model_validate(values)
-    try:
-        is_percent([Claim.of(row.name, row.claims) for row in node.rows])
-    except ClaimError as error:
-        raise ConfigError(f"{path}: {error}") from error
     return Study(_as_name(name), path, node)
+
+
+def _claim_faults(node: StudyNode) -> list[str]:
+    """The claims that cannot be read, else those that are no percentages where the others are."""
+    claims: list[Claim] = []
+    faults: list[str] = []
+    for place, row in enumerate(node.rows):
+        try:
+            claims.append(Claim.of(f"rows[{place}] {row.name!r}: claimed", row.claims))
+        except ClaimError as error:
+            faults += error.faults
+    if not faults:
+        try:
+            is_percent(claims)
+        except ClaimError as error:
+            faults += error.faults
+    return faults
 
 
 def _as_name(given: str) -> str:

@@ -75,7 +75,13 @@ def test_json_has_the_sentences_too(paper: Path) -> None:
     [
         ("model,accuracy\na,91.2x\n", "line 2: a: accuracy is '91.2x', no rate"),
         ("model,accuracy\na,91,2\n", "line 2: 3 fields for 2 columns; a field with a comma needs quotes"),
-        ("model;accuracy\na;91.2\n", "no column is one of sensitivity, .* its header is model;accuracy"),
+        (
+            "model;accuracy\na;91,2\n",
+            "columns are separated by ;: save it with commas .* and points in the num",
+        ),
+        ("model\taccuracy\na\t91.2\n", "columns are separated by tabs: save it with commas"),
+        ("model,tp,fp\na,91,2\n", "no column is one of sensitivity, .* its header is model,tp,fp"),
+        ('model,accuracy\na,"91,20"\n', "line 2: a: accuracy is '91,20': write a point .* comma, 91.20"),
         ("model,accuracy,accuracy\na,1,2\n", "it has 2 columns accuracy"),
         ("model,accuracy\n", " has no row of a model: give a header"),
         ("", " has no row of a model: give a header"),
@@ -93,11 +99,32 @@ def test_a_table_that_cannot_be_read_is_refused_by_file_and_line(
     assert re.search(words, printed), printed
 
 
+def test_the_faults_of_all_rows_are_reported_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text('model,accuracy,f1\na,x,"92,3"\nb,91.2,90\nc,1\nd,y,90\n', encoding="utf-8")
+    assert check_claims.main([str(table)]) == BAD_INPUT
+    printed = " ".join(capsys.readouterr().err.split())
+    assert printed.startswith("ClaimError: 4 faults:")
+    assert re.findall(r"line (\d): (?:(\w): (\w+))?", printed) == [
+        ("2", "a", "accuracy"),
+        ("2", "a", "f1"),
+        ("4", "", ""),
+        ("5", "d", "accuracy"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], "table: not set; give table=…"),
-        (["no.csv"], "no.csv cannot be read as CSV in UTF-8"),
+        (["no.csv"], "there is no file no.csv: give the path of a CSV, table="),
+        (["."], ". is a folder: give the path of a CSV"),
+        (["no.csv", "n_cells=2,120"], "n_cells=2,120: leave the comma out, n_cells=2120"),
+        (["no.csv", "positive_share=0,68"], "positive_share=0,68: write a point, positive_share=0.68"),
+        (["a.csv", "b.csv"], "a.csv and b.csv: one table at a time"),
+        (["table=a.csv", "b.csv"], "a.csv and b.csv: one table at a time"),
         (["a.csv", "output=./a.csv"], "output=a.csv is the table itself, which would be lost"),
         (["no.csv", "output=out"], "output=out is no file's name that ends in .csv or .json"),
         (["no.csv", "positive_share=68.2"], "positive_share"),

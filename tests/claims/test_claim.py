@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from decimal import Decimal
 from fractions import Fraction
 
@@ -83,7 +84,7 @@ def test_counts_complete_each_other() -> None:
     ("values", "words"),
     [
         ({"acuracy": "91"}, "a: acuracy is not checked, only .* Did you mean accuracy?"),
-        ({"accuracy": "91,2"}, "a: accuracy is '91,2', no rate: give it as printed, 91.20"),
+        ({"accuracy": "91,2"}, "a: accuracy is '91,2': write a point for the decimal comma, 91.2"),
         ({"accuracy": "91.2 ± 0.3"}, "a: accuracy is '91.2 ± 0.3', no rate"),
         ({"accuracy": "-1"}, "no rate"),
         ({"accuracy": float("inf")}, "no rate"),
@@ -101,6 +102,17 @@ def test_counts_complete_each_other() -> None:
 def test_what_is_no_claim_is_refused(values: dict[str, str | float], words: str) -> None:
     with pytest.raises(ClaimError, match=words):
         Claim.of("a", values)
+
+
+def test_all_values_that_are_no_claims_are_named() -> None:
+    with pytest.raises(ClaimError) as caught:
+        Claim.of("a", {"accuracy": "x", "f1": "90", "recall": "y", "n_cells": "z"})
+    assert [fault.partition(" is ")[0] for fault in caught.value.faults] == [
+        "a: accuracy",
+        "a: recall",
+        "a: n_cells",
+    ]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_a_rate_above_100_percent_is_refused() -> None:

@@ -59,11 +59,21 @@ def test_a_study_of_ones_own_is_named_by_its_file_or_its_folder(tmp_path: Path) 
             "leave out part: val",
         ),
         ({"kind": "paper"}, "give a row its claimed"),
-        ({"kind": "challenge"}, "member: true"),
+        ({"kind": "challenge"}, ": kind challenge compares with an ensemble; mark its rows by member: true"),
+        # which row, arm and key
+        (
+            {"rows": [ROWS[0], {"name": "SVM", "override": []}]},
+            "rows[1] 'SVM': override: no such key (given []). Did you mean overrides?",
+        ),
+        ({"arms": [{"overrides": []}]}, "arms[0]: name: not set; give name: …"),
+        ({"arms": [{"name": 16, "overrides": []}]}, "arms[0]: name: 16 cannot be used"),
+        ({"rows": [*ROWS, "SVM"]}, "rows[2]: 'SVM' cannot be used"),
+        ({"rows": [ROWS[0] | {"overrides": ["model=knn", 3]}]}, "rows[0] 'KNN': overrides[1]: 3 cannot be"),
+        ({"claims": {"n_cell": 5}}, "claims.n_cell: no such key (given 5). Did you mean n_cells?"),
         ({"rows": [ROWS[0] | {"baseline": True}]}, "none is there to beat them"),
         (
             {"kind": "paper", "rows": [ROWS[0] | {"claimed": {"accuracy": "91,20"}}]},
-            "KNN: accuracy is '91,20', no rate",
+            "rows[0] 'KNN': claimed: accuracy is '91,20': write a point for the decimal comma, 91.20",
         ),
         ({"kind": "paper", "rows": [ROWS[0] | {"claimed": {"accuracy": "120.0"}}]}, "above 100 %"),
     ],
@@ -82,9 +92,53 @@ def test_a_studys_name_can_stand_in_file_names_and_ids(tmp_path: Path) -> None:
     assert read_study(str(study_file(tmp_path, name="2 nets, ours"))).name == "study_2_nets_ours"
 
 
+def faults_of(path: Path) -> list[str]:
+    """The faults of a study's file, without their number and the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        read_study(str(path))
+    number, *lines = str(caught.value).splitlines()
+    assert number == f"{len(lines)} faults:"
+    assert all(line.startswith(f"  {path}: ") for line in lines)
+    return [line.removeprefix(f"  {path}: ") for line in lines]
+
+
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"3 faults"):
-        read_study(str(study_file(tmp_path, kind="x", metric="y", part="z")))
+    assert len(faults_of(study_file(tmp_path, kind="x", metric="y", part="z"))) == 3
+
+
+def test_all_faults_of_claims_and_kind_are_named_at_once(tmp_path: Path) -> None:
+    rows = [
+        ROWS[0] | {"claimed": {"accuracy": "91,2", "recall": "x"}},
+        ROWS[1] | {"claimed": {"recall": "y"}},
+    ]
+    arms = [{"name": "apart", "overrides": []}]
+    found = faults_of(study_file(tmp_path, rows=rows, arms=arms, kind="leakage_price", part="val"))
+    assert [fault.partition(";")[0].partition(" is ")[0] for fault in found] == [
+        "kind leakage_price has the arms random, apart, merged",
+        "kind leakage_price",
+        "rows 'KNN', 'forest' have claims, which kind leakage_price takes no notice of: set kind: paper",
+        "rows[0] 'KNN': claimed: accuracy",
+        "rows[0] 'KNN': claimed: recall",
+        "rows[1] 'forest': claimed: recall",
+    ]
+
+
+def test_all_claims_that_are_no_percentages_are_named_at_once(tmp_path: Path) -> None:
+    rows = [
+        ROWS[0] | {"claimed": {"accuracy": "120", "recall": "90.1"}},
+        ROWS[1] | {"claimed": {"accuracy": "0.91"}},
+    ]
+    above, fraction = faults_of(study_file(tmp_path, rows=rows, kind="paper"))
+    assert above.startswith("rows[0] 'KNN': claimed: accuracy 120 is above 100 %")
+    assert fraction.startswith(
+        "rows[1] 'forest': claimed: its numbers are at most 0.91 in a table in percent"
+    )
+
+
+def test_a_title_may_look_like_a_date(tmp_path: Path) -> None:
+    path = study_file(tmp_path)
+    path.write_text(path.read_text().replace("title: Mine", "title: 2024-05-01"))
+    assert read_study(str(path)).node.title == "2024-05-01"
 
 
 def test_what_is_no_study_is_told_apart_from_a_study_that_is_not_there(tmp_path: Path) -> None:
