@@ -201,15 +201,19 @@ def _refuse_sweeps_of_sweeps(words: Sequence[str]) -> None:
             )
 
 
-def _explained(composer: Composer[Settings], words: Sequence[str], error: Exception) -> ConfigError:
-    """All faults of `words`, each taken singly."""
+def word_faults(composer: Composer[Settings], words: Sequence[str], error: Exception) -> list[str]:
+    """All faults of `words`, each taken singly, where composing them has ended in `error`."""
     singles = single_overrides(words)
     faults = composer.override_faults(singles)
     usable = [text for text in singles if not composer.override_faults([text])]
     # the faults of the single overrides say enough where what is left cannot be composed either
     with contextlib.suppress(HydraException, OmegaConfBaseException):
         faults += composer.settings_faults(composer.compose(usable))
-    return faults_error(faults if faults else [str(error).strip()])
+    return faults if faults else [str(error).strip()]
+
+
+def _explained(composer: Composer[Settings], words: Sequence[str], error: Exception) -> ConfigError:
+    return faults_error(word_faults(composer, words, error))
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from study_files import ARMS, study_file
+from study_files import ARMS, ROWS, study_file
 
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.schema.study import Budget
@@ -115,21 +115,91 @@ def test_a_row_may_not_have_the_name_that_values_give_another(tmp_path: Path) ->
 
 def test_values_that_cannot_be_listed_are_refused_with_file_and_row(tmp_path: Path) -> None:
     path = study_file(tmp_path, rows=[{"name": "any rate", "overrides": ["optim.lr=interval(0,1)"]}])
-    with pytest.raises(ConfigError, match=r"mine\.yaml, any rate: .*name the values"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: rows\[0\] 'any rate': overrides: .*name the values"):
         plan(read_study(str(path)), "cpu", [], None)
 
 
 def test_a_word_that_makes_two_arms_one_run_is_refused(tmp_path: Path) -> None:
-    arms = [{"name": name, "overrides": [f"protocol={name}"]} for name in ("random_cells", "subject_kfold")]
+    arms = [{"name": f"val {share}", "overrides": [f"protocol.val_share={share}"]} for share in (0.2, 0.3)]
     study = read_study(str(study_file(tmp_path, arms=arms)))
     assert len(plan(study, "cpu", [], None)) == 4
-    with pytest.raises(
-        ConfigError, match=r"KNN \(random_cells\) and KNN \(subject_kfold\) are one and the same"
-    ):
-        plan(study, "cpu", ["protocol=random_cells"], None)
+    with pytest.raises(ConfigError, match=r"KNN \(val 0\.2\) and KNN \(val 0\.3\) are one and the same"):
+        plan(study, "cpu", ["protocol.val_share=0.4"], None)
 
 
 def test_a_word_that_makes_two_rows_one_run_is_refused(tmp_path: Path) -> None:
-    study = read_study(str(study_file(tmp_path, rows=[{"name": "net", "overrides": ["seed=0,1"]}])))
-    with pytest.raises(ConfigError, match=r"net seed=0 \(holdout\) and net seed=1 \(holdout\)"):
-        plan(study, "cpu", ["seed=5"], None)
+    rows = [{"name": "net", "overrides": ["optim.lr=0.1,0.2"]}]
+    study = read_study(str(study_file(tmp_path, rows=rows)))
+    with pytest.raises(ConfigError, match=r"net lr=0\.1 \(holdout\) and net lr=0\.2 \(holdout\)"):
+        plan(study, "cpu", ["optim.lr=0.3"], None)
+
+
+@pytest.mark.parametrize(
+    ("word", "who"), [("protocol=challenge", "arms"), ("model=vgg16", "rows"), ("seed=5", "rows")]
+)
+def test_a_word_that_overrules_what_arms_or_rows_differ_in_is_refused(
+    tmp_path: Path, word: str, who: str
+) -> None:
+    seeds = {"name": "net", "overrides": ["model=simple_cnn", "seed=0,1"]}
+    study = read_study(str(study_file(tmp_path, rows=[*ROWS, seeds])))
+    key = word.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"^{word}: the {who} of mine set {key}; leave it out, or write a"):
+        plan(study, "cpu", [word], None)
+
+
+def test_what_arms_and_rows_do_not_differ_in_may_be_overruled(tmp_path: Path) -> None:
+    rows = [{"name": name, "overrides": [f"model={name}", "optim=sgd"]} for name in ("vgg13", "simple_cnn")]
+    arms = [{"name": "folds", "overrides": ["protocol=subject_kfold", "protocol.n_folds=2"]}]
+    study = read_study(str(study_file(tmp_path, rows=rows, arms=arms, overrides=["augment=dihedral"])))
+    given = ["optim=adamw", "augment=none", "protocol.n_folds=4", "pipeline.image_size=64"]
+    for run in plan(study, "cpu", given, None):
+        assert set(given) < set(run.words)
+        assert run.settings.protocol.model_dump()["n_folds"] == 4
+
+
+def faults_of(path: Path, *given: str) -> list[str]:
+    """The faults of a study's runs, each up to what is allowed instead, without their number."""
+    with pytest.raises(ConfigError) as caught:
+        plan(read_study(str(path)), "cpu", given, None)
+    lines = str(caught.value).replace(f"{path}: ", "").splitlines()
+    assert lines[0] == f"{len(lines) - 1} faults:"
+    return [line.strip().partition(";")[0] for line in lines[1:]]
+
+
+def test_faults_of_all_runs_are_named_once_with_row_arm_and_budget(tmp_path: Path) -> None:
+    rows = [
+        {"name": "KNN", "overrides": ["model=knn", "optim.lrr=1"]},
+        {"name": "net", "overrides": ["seed=0,1"], "budgets": {"cpu": ["trainer.batch_size=0"]}},
+        {"name": "SVM", "overrides": ["model=svmm"]},
+    ]
+    arms = [*ARMS, {"name": "folds", "overrides": ["protocol=subject_kfold", "protocol.n_fold=3"]}]
+    path = study_file(tmp_path, rows=rows, arms=arms, budgets={"cpu": ["pipeline.image_size=6"]})
+    assert sorted(faults_of(path, "trainer.batch_sise=3")) == [
+        "arms[1] 'folds': overrides: protocol.n_fold: no such key (given '3')",
+        "budgets.cpu: pipeline.image_size: 6 cannot be used",
+        "rows[0] 'KNN': overrides: optim.lrr: no such key (given '1')",
+        "rows[1] 'net': budgets.cpu: trainer.batch_size: 0 cannot be used",
+        "rows[2] 'SVM': overrides: model: 'svmm' is no choice",
+        "trainer.batch_sise: no such key (given '3')",
+    ]
+
+
+def test_words_that_are_no_words_are_named_with_their_places_before_anything_is_composed(
+    tmp_path: Path,
+) -> None:
+    rows = [ROWS[0], {"name": "net", "overrides": ["a b=["]}]
+    arms = [ARMS[0] | {"budgets": {"cpu": ["seed=1,2"], "full": ["]"]}}]
+    path = study_file(tmp_path, rows=rows, arms=arms, overrides=["seed=["])
+    words = [fault.partition(" (")[0] for fault in faults_of(path, "search=tpe")]
+    assert words == [
+        "rows[1] 'net': overrides: a b=[: not understood",
+        "overrides: seed=[: not understood",
+        "arms[0] 'holdout': budgets.cpu: seed=1,2: several values make rows: write it in a row, or give one value",
+        "search=tpe: a study says itself what is tried",
+    ]
+
+
+def test_a_fault_of_some_runs_names_the_first(tmp_path: Path) -> None:
+    path = study_file(tmp_path, rows=[{"name": "net", "overrides": ["model=simple_cnn"]}, ROWS[0]])
+    with pytest.raises(ConfigError, match=r"^model\.net\.width: no such key .* \(in KNN under holdout\)$"):
+        plan(read_study(str(path)), "cpu", ["model.net.width=8"], None)
