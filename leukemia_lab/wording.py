@@ -20,7 +20,7 @@ def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
     return f" Did you mean {prefix + '.' if prefix else ''}{name}?"
 
 
-def listed(names: Sequence[str]) -> str:
+def and_joined(names: Sequence[str]) -> str:
     """`a, b and c`."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 

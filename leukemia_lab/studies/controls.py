@@ -20,7 +20,7 @@ from leukemia_lab.studies.tables import (
     results_section,
     verdict,
 )
-from leukemia_lab.wording import listed
+from leukemia_lab.wording import and_joined
 
 LEVEL, CHANCE = 0.99, 0.5
 
@@ -48,8 +48,8 @@ def _beaten_words(results: StudyResults) -> list[str]:
         found = {name: rows[row.name] for name, rows in differences.items() if row.name in rows}
         beaten = [name for name, difference in found.items() if verdict(difference, metric) == "yes"]
         others = [name for name in found if name not in beaten]
-        words = [f"beats {listed(beaten)}"] if beaten else []
-        words += [f"is not shown to beat {listed(others)}"] if others else []
+        words = [f"beats {and_joined(beaten)}"] if beaten else []
+        words += [f"is not shown to beat {and_joined(others)}"] if others else []
         if words:
             sentences.append(
                 f"{row.name} ({results.shown(row, results.arm, metric)}) {', but '.join(words)}."
@@ -104,11 +104,11 @@ def _chance_words(found: Mapping[str, Interval]) -> str:
         return "No permutation has finished."
     if outside:
         return (
-            f"With permuted labels AUROC is not at chance: {listed(outside)}. The labels leak, or this is the one "
+            f"With permuted labels AUROC is not at chance: {and_joined(outside)}. The labels leak, or this is the one "
             "table of a hundred in which chance does it."
         )
     if untested:
-        return f"Whether AUROC is at chance with permuted labels cannot be said: no interval for {listed(untested)}."
+        return f"Whether AUROC is at chance with permuted labels cannot be said: no interval for {and_joined(untested)}."
     spans = [(i.low, i.high) for i in found.values() if i.low is not None and i.high is not None]
     low, high = min(spans, key=lambda span: span[1] - span[0])
     return (

@@ -23,7 +23,7 @@ from leukemia_lab.studies.tables import (
     heading,
     results_section,
 )
-from leukemia_lab.wording import listed
+from leukemia_lab.wording import and_joined
 
 OURS = {"recall": "sensitivity"}  # names of the papers that have another here
 FIRST = "accuracy"
@@ -55,7 +55,7 @@ def analysis(results: StudyResults) -> Analysis:
 def _headline(results: StudyResults, check: ClaimsCheck, rows: list[StudyRow]) -> str:
     """What is impossible, and how far the claimed accuracies lie from ours."""
     impossible = [row.claim.name for row in check.rows if row.verdict == "impossible"]
-    on_rates = f"{listed(impossible)} cannot be" if impossible else "No row is impossible by its rates"
+    on_rates = f"{and_joined(impossible)} cannot be" if impossible else "No row is impossible by its rates"
     rest = "the rest" if impossible else "the rows"
     on_set = f", and {rest} cannot be of one test set" if check.one_test_set is False else ""
     gaps = []

@@ -14,7 +14,7 @@ from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema.study import StudyRow
 from leukemia_lab.studies.pairing import Difference, differences_from
 from leukemia_lab.studies.results import StudyResults
-from leukemia_lab.wording import listed
+from leukemia_lab.wording import and_joined
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def best_words(results: StudyResults) -> str:
         for name, value in _values(results, results.baselines).items()
         if better(metric) * (value - best) >= 0
     ]
-    words = f"Best by {metric_name(metric)} under {results.arm}: {listed(names)}, {decimal(best)}."
-    return f"{words} No worse is {listed(ahead)}." if ahead else words
+    words = f"Best by {metric_name(metric)} under {results.arm}: {and_joined(names)}, {decimal(best)}."
+    return f"{words} No worse is {and_joined(ahead)}." if ahead else words
 
 
 def _values(results: StudyResults, rows: Sequence[StudyRow]) -> dict[str, float]:
