@@ -108,7 +108,8 @@ def _chance_words(found: Mapping[str, Interval]) -> str:
             "table of a hundred in which chance does it."
         )
     if untested:
-        return f"Whether AUROC is at chance with permuted labels cannot be said: no interval for {and_joined(untested)}."
+        names = and_joined(untested)
+        return f"Whether AUROC is at chance with permuted labels cannot be said: no interval for {names}."
     spans = [(i.low, i.high) for i in found.values() if i.low is not None and i.high is not None]
     low, high = min(spans, key=lambda span: span[1] - span[0])
     return (
