@@ -57,19 +57,22 @@ def study_folder(study: Study, planned: Sequence[PlannedRun], given: Path | None
 def do_runs(study: Study, planned: Sequence[PlannedRun], folder: Path) -> list[StudyRun]:
     """Train what is not finished yet, evaluate what has not been, and return every run of the study."""
     jobs = tuple((run.words, run.settings) for run in planned)
-    carry_out(Multirun(jobs, folder / RUNS, None, None), shown=False, heard=_lighten)
+    evaluations = {job_identity(run.settings.as_training()): _evaluation(run) for run in planned}
+    carry_out(
+        Multirun(jobs, folder / RUNS, None, None),
+        shown=False,
+        heard=_lighten,
+        evaluations=evaluations if study.node.part == TEST else None,
+    )
     rows = rows_by_job(folder / RUNS)
     found = []
-    for k, run in enumerate(planned, start=1):
+    for run in planned:
         row = rows[job_identity(run.settings.as_training())]
-        if row["status"] != "finished":
+        if row["status"] == "finished":
+            found.append(_evaluated(study, run, folder / RUNS / row["run"]))
+        else:
             reason = row["error"] if row["error"] is not None else row["status"]
             found.append(StudyRun(run.row, run.arm, None, reason, run.repeat))
-            continue
-        CONSOLE.print(
-            f"study {study.name}: {k} of {len(planned)} runs, {run.row.name} ({run.arm})", markup=False
-        )
-        found.append(_evaluated(study, run, folder / RUNS / row["run"]))
     return found
 
 
@@ -82,7 +85,10 @@ def _lighten(end: JobEnd) -> None:
 
 
 def _evaluated(study: Study, run: PlannedRun, folder: Path) -> StudyRun:
-    """The run with its test part opened, where the study is of test parts; a fault there is the run's own."""
+    """The run with its test part opened, where the study is of test parts and the job has not done it.
+
+    A fault there is the run's own.
+    """
     try:
         if study.node.part == TEST:
             _open_test(run, folder)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from leukemia_lab.config import faults_error
@@ -16,7 +17,7 @@ from leukemia_lab.preflight import build_faults
 from leukemia_lab.progress import CONSOLE, RESULTS
 from leukemia_lab.runs.deaths import readmitted
 from leukemia_lab.runs.record import RECORD, read_json
-from leukemia_lab.schema import TrainCommandSettings
+from leukemia_lab.schema import EvaluateSettings, TrainCommandSettings
 from leukemia_lab.schema.sweep import NoSearch
 from leukemia_lab.search.definition import study_definition
 from leukemia_lab.search.study import StudySource
@@ -33,10 +34,12 @@ def carry_out(
     *,
     shown: bool = True,
     heard: Callable[[JobEnd], None] = lambda _: None,
+    evaluations: Mapping[str, EvaluateSettings] | None = None,
 ) -> bool:
     """Train the jobs of `sweep`; returns whether all of its runs have ended well.
 
-    `heard` hears of each end. The table is `shown` at the end.
+    `heard` hears of each end. The table is `shown` at the end. `evaluations`, by the keys of jobs, have these open
+    their test parts too, where they are trained.
 
     Raises:
         ConfigError: the storage of a search cannot be used.
@@ -50,7 +53,7 @@ def carry_out(
         if end.status in ("failed", "pruned"):
             CONSOLE.print(f"{end.status}: {' '.join(end.job.overrides)}: {_explanation(end)}", markup=False)
 
-    source = _source(sweep, folder)
+    source = _source(sweep, folder, {} if evaluations is None else evaluations)
     with source if isinstance(source, StudySource) else nullcontext():
         try:
             _rewritten(folder)  # waiting jobs too, before the first has ended
@@ -130,10 +133,12 @@ def _folder(sweep: Multirun[TrainCommandSettings]) -> Path:
     return RUNS_DIR / f"search-{content_hash(study_definition(search, sweep.space, runs))}"
 
 
-def _source(sweep: Multirun[TrainCommandSettings], folder: Path) -> JobList | StudySource:
+def _source(
+    sweep: Multirun[TrainCommandSettings], folder: Path, evaluations: Mapping[str, EvaluateSettings]
+) -> JobList | StudySource:
     node = sweep.jobs[0][1]
     if sweep.space is None or isinstance(node.search, NoSearch):
-        jobs = _jobs(sweep, folder.resolve())
+        jobs = _jobs(sweep, folder.resolve(), evaluations)
         CONSOLE.print(f"sweep of {len(jobs)} runs in {folder}", markup=False)
         return JobList(_in_order(jobs, folder, retry_failed=node.sweep.retry_failed))
 
@@ -153,12 +158,14 @@ def _source(sweep: Multirun[TrainCommandSettings], folder: Path) -> JobList | St
     return StudySource(node.search, sweep.space, samples, folder, make_job, retry_failed=retry)
 
 
-def _jobs(sweep: Multirun[TrainCommandSettings], folder: Path) -> list[Job]:
+def _jobs(
+    sweep: Multirun[TrainCommandSettings], folder: Path, evaluations: Mapping[str, EvaluateSettings]
+) -> list[Job]:
     """Each job once: KNN has no learning rate that a sweep over them could change."""
     jobs: dict[str, Job] = {}
     for words, settings in sweep.jobs:
         job = Job(folder, len(jobs), words, settings.as_training())
-        jobs.setdefault(job.key, job)
+        jobs.setdefault(job.key, replace(job, evaluation=evaluations.get(job.key)))
     plan_jobs(list(jobs.values()))
     return list(jobs.values())
 

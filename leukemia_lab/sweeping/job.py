@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leukemia_lab.identity import job_identity
-from leukemia_lab.schema import TrainSettings
+from leukemia_lab.schema import EvaluateSettings, TrainSettings
 from leukemia_lab.search.storage import without_password
 
 Status = Literal["finished", "pruned", "failed", "interrupted", "held"]
@@ -30,7 +30,8 @@ class TrialAddress:
 class Job:
     """What to train, and the sweep's folder that its run folder goes into; absolute, for workers elsewhere.
 
-    `overrides` are the words that a user would type to get `settings`; `number` is its place in the sweep.
+    `overrides` are the words that a user would type to get `settings`; `number` is its place in the sweep. Where there
+    is an `evaluation` the job opens the test part of the finished run too, once.
     """
 
     sweep: Path
@@ -38,6 +39,7 @@ class Job:
     overrides: tuple[str, ...]
     settings: TrainSettings
     trial: TrialAddress | None = None
+    evaluation: EvaluateSettings | None = None
 
     @property
     def key(self) -> str:

@@ -11,8 +11,9 @@ import pytest
 from small_runs import BAD_INPUT, DONE, SOME_FAILED
 from study_files import ARMS, CELLS, ROWS, study_file
 
-from leukemia_lab import report, study
+from leukemia_lab import cross_evaluation, report, study
 from leukemia_lab.runs.record import RECORD, read_json
+from leukemia_lab.studies import work
 
 CLAIMED = {"sensitivity": "86.23", "specificity": "89.90", "accuracy": "91.20"}
 
@@ -74,6 +75,30 @@ def test_a_run_that_fails_leaves_the_rest_of_the_study_and_is_named(
     document = json.loads((folder / "study.json").read_text())
     assert document["failures"][0].startswith("KNN (folds): SplitError")
     assert document["rows"][0]["holdout_auroc"] > 0
+
+
+def test_test_parts_are_opened_by_the_workers_and_here_where_a_worker_could_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = study_file(tmp_path, rows=[ROWS[0]]), tmp_path / "study"
+    here = []
+
+    def opened_here(*given: object, **_: object) -> None:
+        here.append(given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(work, "evaluate_folder", opened_here)
+        assert run_study(path, folder) == DONE
+        assert len(here) == 1  # asks, and finds that it is done
+        assert {looks for _, looks in records(folder).values()} == {1}
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cross_evaluation, "evaluate_folder", full)
+        assert run_study(path, tmp_path / "again") == DONE
+    assert {looks for _, looks in records(tmp_path / "again").values()} == {1}
 
 
 @pytest.mark.parametrize(
