@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from leukemia_lab.atomic import replacing
@@ -50,9 +50,9 @@ class Row:
 
     @property
     def unnamed_model(self) -> str | None:
-        """The model, where neither the run's name nor its folder's begins with it."""
+        """The model, where the run's name, or the last part of it, does not begin with it."""
         model = self.run.model.replace("/", "_")
-        names = (self.run.name, self.run.path.name)
+        names = (self.run.name, PurePath(self.run.name).name)
         named = any(name == model or name.startswith((f"{model}-", f"{model} ")) for name in names)
         return None if named else self.run.model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from leukemia_lab.config import standard_evaluation
 from leukemia_lab.pages.formats import counted, estimate, metric_name
@@ -10,7 +10,7 @@ from leukemia_lab.results.ensembles import EnsembleResult, ensemble_result
 from leukemia_lab.results.findings import Section, StudyTable
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema import NetModel
-from leukemia_lab.studies.pairing import Difference, table_differences
+from leukemia_lab.studies.pairing import NOT_PAIRED, Difference, table_differences
 from leukemia_lab.studies.results import StudyResults
 from leukemia_lab.studies.tables import Analysis, about_cells, about_intervals, best_words, better, heading
 
@@ -36,7 +36,8 @@ def analysis(results: StudyResults) -> Analysis:
     )
     values = {name: run.metrics[part][metric]["value"] for name, run in runs.items()}
     names = {row.name for row in results.rows if not row.member}
-    papers = {name: value for name, value in values.items() if name in names and value is not None}
+    apart = {name for name in names if name in found and found[name].reason == NOT_PAIRED}
+    papers = {name: value for name, value in values.items() if name in names - apart and value is not None}
     shown = {row.name: results.shown(row, results.arm, metric) for row in results.rows}
     own = ensemble.metrics[metric]
     rows = (
@@ -48,7 +49,7 @@ def analysis(results: StudyResults) -> Analysis:
     )
     section = Section(
         f"{heading(metric)} on the {part} part",
-        (about_cells(results), _told_apart(found, names)),
+        (about_cells(results), _told_apart(found, papers)),
         StudyTable(
             ("", "trained", metric_name(metric), f"difference from {RECIPE}"),
             rows,
@@ -97,8 +98,10 @@ def _headline(
     )
 
 
-def _told_apart(found: dict[str, Difference], names: set[str]) -> str:
-    told = [name for name in found if name in names and found[name].told_apart]
+def _told_apart(found: Mapping[str, Difference], papers: Collection[str]) -> str:
+    told = [name for name in papers if found[name].told_apart]
+    if not papers:
+        return f"No row of the papers can be compared with {RECIPE}."
     if not told:
         return f"No row of the papers can be told apart from {RECIPE} by these subjects."
     return f"Told apart from {RECIPE} by subjects: {', '.join(told)}."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from leukemia_lab.data.splits import LEAKY
 from leukemia_lab.evaluation.outcomes import Outcomes
 from leukemia_lab.evaluation.uncertainty import Interval, intervals
-from leukemia_lab.pages.formats import decimal, estimate
+from leukemia_lab.pages.formats import decimal, estimate, metric_name
 from leukemia_lab.probing import FEATURES, probe_run
 from leukemia_lab.results.findings import Section, StudyTable
 from leukemia_lab.results.run_result import RunResult
@@ -23,6 +23,12 @@ from leukemia_lab.studies.tables import (
 from leukemia_lab.wording import and_joined
 
 LEVEL, CHANCE = 0.99, 0.5
+VERDICTS = {
+    "yes": "beats",
+    "no, it is worse": "is worse than",
+    "not shown": "is not shown to beat",
+    "not compared": "is not compared with",
+}
 
 
 def analysis(results: StudyResults) -> Analysis:
@@ -45,15 +51,17 @@ def _beaten_words(results: StudyResults) -> list[str]:
     differences = baseline_differences(results)
     sentences = []
     for row in results.rows:
-        found = {name: rows[row.name] for name, rows in differences.items() if row.name in rows}
-        beaten = [name for name, difference in found.items() if verdict(difference, metric) == "yes"]
-        others = [name for name in found if name not in beaten]
-        words = [f"beats {and_joined(beaten)}"] if beaten else []
-        words += [f"is not shown to beat {and_joined(others)}"] if others else []
-        if words:
-            sentences.append(
-                f"{row.name} ({results.shown(row, results.arm, metric)}) {', but '.join(words)}."
-            )
+        by_verdict: dict[str, list[str]] = {}
+        for baseline in results.baselines:
+            found = differences.get(baseline.name, {}).get(row.name)
+            word = "not compared" if found is None else verdict(found, metric)
+            by_verdict.setdefault(word, []).append(baseline.name)
+        words = [
+            f"{VERDICTS[word]} {and_joined(by_verdict[word])}" for word in VERDICTS if word in by_verdict
+        ]
+        if words and results.of(row, results.arm) is not None:
+            value = f"{metric_name(metric)} {results.shown(row, results.arm, metric)} under {results.arm}"
+            sentences.append(f"{row.name} ({value}) {'; '.join(words)}.")
     return sentences
 
 
@@ -72,7 +80,7 @@ def _chance_section(results: StudyResults, rows: list[StudyRow]) -> tuple[Sectio
     runs = {row.name: run for row in rows if (run := results.of(row, results.arm)) is not None}
     level = 1 - (1 - LEVEL) / max(len(runs), 1)
     found = {name: _auroc_interval(run, part, level) for name, run in runs.items()}
-    words = _chance_words(found)
+    words = _chance_words(found, level)
     shown = tuple(
         (
             name,
@@ -95,7 +103,7 @@ def _chance_section(results: StudyResults, rows: list[StudyRow]) -> tuple[Sectio
     return Section("Permuted labels", (words,), table), words
 
 
-def _chance_words(found: Mapping[str, Interval]) -> str:
+def _chance_words(found: Mapping[str, Interval], level: float) -> str:
     """Whether chance lies in every interval, and the narrowest of them: how much that says."""
     inside = {name: _holds_chance(interval) for name, interval in found.items()}
     outside = [name for name, word in inside.items() if word == "no"]
@@ -112,8 +120,9 @@ def _chance_words(found: Mapping[str, Interval]) -> str:
         return f"Whether AUROC is at chance with permuted labels cannot be said: no interval for {names}."
     spans = [(i.low, i.high) for i in found.values() if i.low is not None and i.high is not None]
     low, high = min(spans, key=lambda span: span[1] - span[0])
+    held = "the interval" if len(found) == 1 else f"all {len(found)} intervals"
     return (
-        f"With permuted labels each of {len(found)} intervals of AUROC holds {CHANCE}, the narrowest {decimal(low)} to "
+        f"With permuted labels {CHANCE} lies in {held} of AUROC at {level:.2%}, the narrowest {decimal(low)} to "
         f"{decimal(high)}."
     )
 

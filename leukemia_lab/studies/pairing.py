@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,12 +21,13 @@ from leukemia_lab.results.comparable import require_comparable
 from leukemia_lab.results.run_result import RunResult
 
 ALPHA = 0.05  # after Holm's correction
+Key = TypeVar("Key")
 NOT_PAIRED = "not of the same data, split, cells and labels: cannot be paired"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A run's metric less the reference's: 95 % interval and p by the paired jackknife, `p_holm` over all of a study.
+    """A run's metric less the reference's: 95 % interval and p by the paired jackknife, `p_holm` over all of a table.
 
     What cannot be said is None, and `reason` says why.
     """
@@ -78,7 +81,7 @@ def table_differences(
     positive: str | None,
     metric: str,
 ) -> dict[str, Difference]:
-    """`differences_from` of predictions tables."""
+    """`differences_from` of predictions tables; those of other cells or labels than the reference's are UNPAIRED."""
     kept: dict[str, pd.DataFrame] = {}
     for name, table in tables.items():
         with suppress(RunError):
@@ -86,6 +89,15 @@ def table_differences(
             kept[name] = table
     found = _differences(reference, kept, class_names, positive, metric) if kept else {}
     return {name: found.get(name, UNPAIRED) for name in tables}
+
+
+def corrected_together(found: Mapping[Key, Difference]) -> dict[Key, Difference]:
+    """The differences with Holm's correction over all of them, those of several tables."""
+    p = np.array([math.nan if one.p is None else one.p for one in found.values()], dtype=np.float64)
+    return {
+        key: replace(one, p_holm=or_none(p_holm))
+        for (key, one), p_holm in zip(found.items(), holm(p), strict=True)
+    }
 
 
 def _differences(

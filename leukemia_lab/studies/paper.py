@@ -76,6 +76,8 @@ def span_words(points: list[float]) -> str:
     if low < 0 < high:
         return f"from {-low:.1f} points below to {high:.1f} above"
     near, far = (f"{abs(gap):.1f}" for gap in sorted((low, high), key=abs))
+    if far == "0.0":
+        return "as high as"
     return f"{near if near == far else f'{near} to {far}'} points {'above' if high > 0 else 'below'}"
 
 

@@ -48,8 +48,9 @@ def reproduce(
     made_folder(output, "output")
     for findings in found:
         write_figures(findings, output / FIGURES)
-    for path in stale_figures(found, output):
+    for path in _stale_figures(found, output):
         path.unlink()
+        RESULTS.print(f"removed: {path}, a figure of the page before", markup=False, soft_wrap=True)
     write_atomically(output / PAGE, text)
     RESULTS.print(f"{counted(len(found), 'study', 'studies')}: {output / PAGE}", markup=False)
     return not failed
@@ -83,35 +84,34 @@ def _anchor(title: str) -> str:
     return kept.replace(" ", "-")
 
 
-def stale_figures(found: Sequence[Findings], output: Path) -> list[Path]:
-    """Figures of studies beside the page in `output` that it does not show: of an earlier page."""
+def _stale_figures(found: Sequence[Findings], output: Path) -> list[Path]:
+    """Figures of the page that is in `output` which that of `found` does not show."""
+    before = _text_of(output / PAGE)
     shown = {name for findings in found for name in figure_names(findings).values()}
-    studies = {*REPRODUCED, *(findings.name for findings in found)}
     return [
         path
         for path in sorted((output / FIGURES).glob("*.svg"))
-        if path.name not in shown and any(path.name.startswith(f"{name}_") for name in studies)
+        if path.name not in shown and f"({FIGURES}/{path.name})" in before
     ]
 
 
 def _is_as_it_was(text: str, found: Sequence[Findings], output: Path) -> bool:
     """Whether page and figures are what the studies give; prints what differs."""
     before = _text_of(output / PAGE)
-    lines = difflib.unified_diff(
-        before.splitlines(), text.splitlines(), str(output / PAGE), "now", lineterm="", n=0
+    lines = list(
+        difflib.unified_diff(
+            before.splitlines(), text.splitlines(), str(output / PAGE), "now", lineterm="", n=0
+        )
     )
-    now = {name: drawing for findings in found for name, drawing in drawings(findings).items()}
-    differing = [name for name, drawing in now.items() if _text_of(output / FIGURES / name) != drawing]
-    differing += [path.name for path in stale_figures(found, output)]
-    same = before == text and not differing
-    RESULTS.print(
-        "\n".join([*lines, *(f"{output / FIGURES / name} differs" for name in differing)]),
-        markup=False,
-        soft_wrap=True,
-    )
-    verdict = "is" if same else "differs from"
-    RESULTS.print(f"{output / PAGE} {verdict} what the studies give here", markup=False)
-    return same
+    for name, drawing in (one for findings in found for one in drawings(findings).items()):
+        path = output / FIGURES / name
+        if _text_of(path) != drawing:
+            lines.append(f"{path} {'differs' if path.exists() else 'is missing'}")
+    for line in lines:
+        RESULTS.print(line, markup=False, soft_wrap=True)
+    verdict = "and its figures are" if not lines else "or a figure of it is not"
+    RESULTS.print(f"{output / PAGE} {verdict} what the studies give here", markup=False, soft_wrap=True)
+    return not lines
 
 
 def _text_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from leukemia_lab.pages.formats import counted, decimal, metric_name
 from leukemia_lab.results.findings import Section, StudyTable
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema.study import StudyRow
-from leukemia_lab.studies.pairing import Difference, differences_from
+from leukemia_lab.studies.pairing import NOT_PAIRED, Difference, corrected_together, differences_from
 from leukemia_lab.studies.results import StudyResults
 from leukemia_lab.wording import and_joined
 
@@ -38,7 +38,7 @@ def best_words(results: StudyResults) -> str:
     if not values:
         return "No run has a result."
     best = max(values.values(), key=lambda value: better(metric) * value)
-    names = [name for name, value in values.items() if decimal(value) == decimal(best)]
+    names = [name for name, value in values.items() if value == best]
     ahead = [
         f"{name}, {decimal(value)}"
         for name, value in _values(results, results.baselines).items()
@@ -49,10 +49,10 @@ def best_words(results: StudyResults) -> str:
 
 
 def _values(results: StudyResults, rows: Sequence[StudyRow]) -> dict[str, float]:
-    """The study's metric under the last arm by row, of the rows that have it."""
+    """The study's metric under the last arm by row, of the rows that have it, as it is printed: to three decimals."""
     found = {row.name: results.metric(row, results.arm, results.study.node.metric) for row in rows}
     return {
-        name: metric["value"]
+        name: round(metric["value"], 3)
         for name, metric in found.items()
         if metric is not None and metric["value"] is not None
     }
@@ -121,14 +121,19 @@ def _is_leaky(results: StudyResults, arm: str) -> bool:
 
 
 def baseline_differences(results: StudyResults) -> dict[str, dict[str, Difference]]:
-    """Of each baseline that has a result, how the rows differ from it under the last arm."""
+    """Of each baseline that has a result, how the rows differ from it under the last arm; Holm over all of these."""
     metric, part = results.study.node.metric, results.study.node.part
     runs = _of_arm(results, results.arm)
-    return {
-        baseline.name: differences_from(reference, runs, part, metric)
+    found = {
+        (baseline.name, name): difference
         for baseline in results.baselines
         if (reference := results.of(baseline, results.arm)) is not None
+        for name, difference in differences_from(reference, runs, part, metric).items()
     }
+    by_baseline: dict[str, dict[str, Difference]] = {}
+    for (baseline, name), difference in corrected_together(found).items():
+        by_baseline.setdefault(baseline, {})[name] = difference
+    return by_baseline
 
 
 def baseline_sections(results: StudyResults) -> tuple[Section, ...]:
@@ -137,31 +142,24 @@ def baseline_sections(results: StudyResults) -> tuple[Section, ...]:
     metric = results.study.node.metric
     differences = baseline_differences(results)
     for baseline in results.baselines:
-        if baseline.name not in differences:
+        if results.of(baseline, results.arm) is None:
             continue
-        found = differences[baseline.name]
-        rows = [
-            (
-                row.name,
-                results.shown(row, results.arm, metric),
-                str(found[row.name]),
-                verdict(found[row.name], metric),
-            )
-            for row in results.rows
-            if row.name in found
-        ]
+        found = differences.get(baseline.name, {})
+        verdicts = {name: verdict(difference, metric) for name, difference in found.items()}
+        shown = {row.name: results.shown(row, results.arm, metric) for row in results.rows}
+        rows = tuple((name, shown[name], str(found[name]), word) for name, word in verdicts.items())
         value = results.shown(baseline, results.arm, metric)
         sections.append(
             Section(
                 f"Does it beat {baseline.name}?",
                 (
-                    f"{baseline.name} reaches {metric_name(metric)} {value} under {results.arm}. "
-                    + _who({row[0]: row[3] for row in rows}),
+                    f"{baseline.name} reaches {metric_name(metric)} {value} under {results.arm}. {_who(verdicts)}",
                 ),
                 StudyTable(
                     ("", metric_name(metric), "difference", "beats it"),
-                    tuple(rows),
-                    note="Differences by the paired jackknife over subjects; p with Holm's correction over the rows.",
+                    rows,
+                    note="Differences by the paired jackknife over subjects; p with Holm's correction over all rows "
+                    "and baselines.",
                 ),
             )
         )
@@ -214,6 +212,8 @@ def _of_arm(results: StudyResults, arm: str) -> dict[str, RunResult]:
 
 def verdict(found: Difference, metric: str) -> str:
     """Whether what differs so from a baseline beats it."""
+    if found.reason == NOT_PAIRED:
+        return "not compared"
     if not found.told_apart or found.value is None:
         return "not shown"
     return "yes" if better(metric) * found.value > 0 else "no, it is worse"
