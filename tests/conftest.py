@@ -78,6 +78,25 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, cache_of_its_own: Pat
     return folder
 
 
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may change."""
+    return Path(shutil.copytree(finished_run, tmp_path / finished_run.name))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands work from any folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """The folder that an audit is written to."""
+    return tmp_path / "audit"
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A Chromium of the system, driven by playwright; the test is skipped where one of the two is missing."""

@@ -14,15 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from damage import (
-    FILE_DAMAGES,
-    TABLE_DAMAGES,
-    Damage,
-    open_again,
-    write_cnmc,
-    write_described,
-    write_folders,
-)
+from audit_trees import write_cnmc, write_described, write_folders
+from damage import FILE_DAMAGES, TABLE_DAMAGES, Damage, open_again
 
 from leukemia_lab import audit
 from leukemia_lab.auditing.contents import Findings
