@@ -23,3 +23,7 @@ def composed(*overrides: str) -> TrainSettings:
 
 def record_of(folder: Path) -> dict[str, Any]:
     return record.read_json(folder / record.RECORD)
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    return record.read_json(folder / record.METRICS)

@@ -1,10 +1,8 @@
-"""train, evaluate and sweeps through their real entry points on a tiny synthetic tree."""
+"""`train`, one run and sweeps, through its real entry point on a tiny synthetic tree."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,31 +14,15 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from small_runs import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED, record_of
+from small_runs import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED, metrics_of, record_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from leukemia_lab import evaluate, train
+from leukemia_lab import train
 from leukemia_lab.data.split_files import read_split
 from leukemia_lab.evaluation.metrics import METRICS
 from leukemia_lab.evaluation.predictions import read_predictions
-from leukemia_lab.runs import record
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands work from any folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def run(finished_run: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run that a test may change."""
-    return Path(shutil.copytree(finished_run, tmp_path / finished_run.name))
-
-
-def metrics_of(folder: Path) -> dict[str, Any]:
-    return record.read_json(folder / record.METRICS)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def test_a_run_folder_holds_what_the_contract_says(finished_run: Path) -> None:
@@ -116,84 +98,6 @@ def test_the_folder_is_named_by_model_and_identity_under_runs(tiny: list[str], e
     (folder,) = (elsewhere / "runs").iterdir()
     assert folder.name == f"simple_cnn-{record_of(folder)['identity']}"
     assert [path.name for path in elsewhere.iterdir()] == ["runs"]
-
-
-def test_evaluate_opens_the_test_part_and_counts_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    validation = metrics_of(run)["val"]
-    assert evaluate.main([f"run={run}"]) == DONE
-    printed = capsys.readouterr().out
-    assert "test" in printed
-    assert "[SYNTHETIC]" in printed
-    assert str(run) in printed.replace("\n", "")
-    document = metrics_of(run)
-    assert record_of(run)["test_looks"] == 1
-    assert document["stamps"] == ["SYNTHETIC"]
-    assert document["val"] == validation
-    table = read_predictions(run / "predictions.parquet")
-    split = read_split(run / "split.parquet").table
-    test = table[table["part"] == "test"]
-    assert sorted(test["cell_id"]) == sorted(split.loc[split["part"] == "test", "cell_id"])
-    assert document["test"]["accuracy"]["n_cells"] == len(test)
-    predicted = test["prob_ALL"] >= 0.5
-    assert document["test"]["accuracy"]["value"] == pytest.approx(
-        (predicted == (test["label"] == "ALL")).mean()
-    )
-
-    assert evaluate.main([f"run={run}"]) == DONE
-    assert record_of(run)["test_looks"] == 2
-    assert metrics_of(run)["stamps"] == record_of(run)["stamps"] == ["SYNTHETIC", "TEST SEEN 2 TIMES"]
-    assert metrics_of(run)["test"] == document["test"]
-
-
-def test_evaluate_refuses_an_unfinished_run_and_changed_data(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    about = record_of(run)
-    (run / "record.json").write_text(json.dumps(about | {"data_fingerprint": "0" * 64}))
-    assert evaluate.main([f"run={run}"]) == BAD_INPUT
-    assert "are not those that it was trained on" in capsys.readouterr().err
-    (run / "record.json").write_text(json.dumps(about | {"split_hash": "0" * 64}))
-    assert evaluate.main([f"run={run}"]) == BAD_INPUT
-    assert "split.parquet is not the one" in capsys.readouterr().err
-    (run / "record.json").write_text(json.dumps(about | {"status": "interrupted"}))
-    assert evaluate.main([f"run={run}"]) == BAD_INPUT
-    assert "repeat its train command" in capsys.readouterr().err
-    (run / "record.json").write_text(json.dumps(about))
-    config = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(config.replace("image_size: 32", "image_size: 64"))
-    assert evaluate.main([f"run={run}"]) == BAD_INPUT
-    assert "config.yaml is not the one it was trained with" in capsys.readouterr().err
-    (run / "config.yaml").write_text(config)
-    assert evaluate.main([f"run={run}", "data_root=/no/such/folder"]) == BAD_INPUT
-    assert "data_root=/no/such/folder does not exist" in capsys.readouterr().err
-    (run / "predictions.parquet").rename(run / "away")
-    assert evaluate.main([f"run={run}"]) == BAD_INPUT
-    assert "predictions.parquet is missing" in capsys.readouterr().err
-    (run / "config.yaml").write_text("model: [")
-    assert evaluate.main([f"run={run}"]) == BAD_INPUT
-    assert "config.yaml cannot be read" in capsys.readouterr().err
-    assert record_of(run)["test_looks"] == 0
-
-
-def test_evaluate_finds_data_that_moved(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    moved = shutil.copytree(record_of(run)["data_root"], tmp_path / "moved")
-    assert evaluate.main([f"run={run}", f"data_root={moved}"]) == DONE
-    assert metrics_of(run)["stamps"] == ["SYNTHETIC"]
-
-
-def test_a_look_counts_also_where_evaluating_fails(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("a bug after the test part was opened")
-
-    monkeypatch.setattr("leukemia_lab.net_runs.predict", broken)
-    assert evaluate.main([f"run={run}"]) == SOME_FAILED
-    assert record_of(run)["test_looks"] == 1
-
-
-def test_a_renamed_run_is_still_the_same_run(run: Path, tmp_path: Path) -> None:
-    assert evaluate.main([f"run={run.rename(tmp_path / 'renamed')}"]) == DONE
 
 
 def test_dashboards_hold_scalars_pictures_and_filled_hparams(finished_run: Path) -> None:
@@ -299,18 +203,3 @@ def test_a_stopped_run_says_so_and_the_same_command_finishes_it(
     assert "resumes" in printed
     assert record_of(elsewhere / "stopped")["status"] == "interrupted"
     assert torch.load(last, weights_only=True)["epoch"] >= 0
-
-
-def test_a_least_sensitivity_without_a_positive_class_is_refused_before_the_look(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    about = record_of(run)
-    (run / "record.json").write_text(json.dumps(about | {"positive": None}))
-    assert evaluate.main([f"run={run}", "evaluation.min_sensitivity=0.95"]) == BAD_INPUT
-    assert "none is the positive one" in capsys.readouterr().err
-    assert record_of(run)["test_looks"] == about["test_looks"]
-
-
-def test_a_folder_of_runs_is_no_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate.main([f"run={run.parent}"]) == BAD_INPUT
-    assert f"is a folder of 1 runs: give one of them, run={run}" in capsys.readouterr().err
