@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from hand_made_splits import (
+    CELLS_EACH,
+    N_SUBJECTS,
+    TIED,
+    TWINS,
+    manifest,
+    of_file,
+    replaced,
+    table_with_apart,
+    tree_with_twins,
+)
 from small_runs import BAD_INPUT, DONE, record_of
-from small_trees import PATTERN, class_tree, plant_copies
+from small_trees import PATTERN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from leukemia_lab import evaluate, export_features, train
-from leukemia_lab.data.split_files import read_split, write_split
-from leukemia_lab.data.splits import SCHEMA, Split, from_arrow, to_arrow
+from leukemia_lab.data.split_files import read_split
 from leukemia_lab.runs import record
 
-N_SUBJECTS, CELLS_EACH = 8, 5
-TWINS, TIED = ("B1", "B5"), ("N2", "N7")
-SUBJECTS = {
-    label: [f"{letter}{n}" for n in range(N_SUBJECTS)] for label, letter in (("blast", "b"), ("normal", "n"))
-}
 KNN = (
     "model=knn",
     "model.features.size=8",
@@ -35,11 +39,7 @@ SUFFIXES = ("csv", "parquet")
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """80 cells of 16 names: B1 and B5 are one subject, N2 and N7 share a single near copy."""
-    root = class_tree(tmp_path_factory.mktemp("trees") / "cells", SUBJECTS, CELLS_EACH)
-    plant_copies(root, "blast", "b1", "b5", CELLS_EACH)
-    plant_copies(root, "normal", "n2", "n7", 1)
-    return root
+    return tree_with_twins(tmp_path_factory.mktemp("trees") / "cells")
 
 
 @pytest.fixture(scope="module")
@@ -63,45 +63,6 @@ def trained(data: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(trained: Path, tmp_path: Path) -> Path:
     """A copy of the finished run that a test may change."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
-def table_with_apart(*apart: tuple[str, str]) -> pd.DataFrame:
-    """A split's rows by hand: a fourth of each class in val and test, the names of each pair in train and test."""
-    rows = []
-    for label, names in SUBJECTS.items():
-        for number, name in enumerate(names):
-            subject = name.upper()
-            part = "val" if number in (0, 3) else "test" if number in (4, 6) else "train"
-            part = next(
-                (
-                    side
-                    for pair in apart
-                    for side, owner in zip(("train", "test"), pair, strict=True)
-                    if owner == subject
-                ),
-                part,
-            )
-            rows += [
-                (f"{label}/{name}_{n}.png", subject, subject, label, part, None) for n in range(CELLS_EACH)
-            ]
-    table = pd.DataFrame(rows, columns=SCHEMA.names).astype({"fold": "Int64"})
-    return from_arrow(to_arrow(table.sort_values("cell_id")))
-
-
-def manifest(path: Path, *apart: tuple[str, str], own: bool) -> Path:
-    """That split in a file: one of one's own with cells and parts only, or as the package writes it."""
-    table = table_with_apart(*apart)
-    if not own:
-        write_split(Split(table, {"name": "subject_holdout"}, (), ()), path)
-    elif path.suffix == ".csv":
-        table[["cell_id", "part"]].to_csv(path, index=False)
-    else:
-        table[["cell_id", "part"]].to_parquet(path)
-    return path
-
-
-def of_file(path: Path) -> list[str]:
-    return ["protocol=manifest", f"protocol.file={path}"]
 
 
 def names_twins(said: str) -> bool:
@@ -172,13 +133,6 @@ def test_evaluate_refuses_a_run_whose_split_was_replaced_by_a_leaking_one(
         assert names_twins(said) if pair == TWINS else names_tied(said)
     assert record_of(run)["test_looks"] == 0
     assert "test" not in record.read_json(run / record.METRICS)
-
-
-def replaced(run: Path, table: pd.DataFrame) -> None:
-    """Put another split in the place of a run's own, its hash in the record too."""
-    split = Split(table, read_split(run / record.SPLIT).protocol, (), ())
-    write_split(split, run / record.SPLIT)
-    (run / record.RECORD).write_text(json.dumps(record_of(run) | {"split_hash": split.hash}))
 
 
 def test_evaluate_refuses_a_split_of_cells_that_are_not_there(
