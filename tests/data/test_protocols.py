@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from grouped_cells import cells_of, simple_cells
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leukemia_lab.data import spreading
 from leukemia_lab.data.protocols import Protocol
 from leukemia_lab.data.splits import make_split
-from leukemia_lab.data.spreading import spread_blocks
 from leukemia_lab.errors import SplitError
 
 GROUPED = ("subject_holdout", "subject_kfold", "challenge", "official_folds")
@@ -27,38 +27,6 @@ def protocol(name: str = "subject_holdout", **changes: Any) -> Protocol:
         "twins": "merge",
     }
     return Protocol(name=name, **(values | changes))
-
-
-def cells_of(groups: list[dict[str, Any]]) -> pd.DataFrame:
-    """A table of cells; a group has labels (one a cell) and may have subjects, folds and parts by cell."""
-    rows = []
-    for number, group in enumerate(groups):
-        n = len(group["labels"])
-        folds = group.get("folds", [number % 3] * n)
-        parts = group.get("parts", ["train"] * n)
-        subjects = group.get("subjects", [f"S{number}"] * n)
-        for i, (label, fold, part, subject) in enumerate(
-            zip(group["labels"], folds, parts, subjects, strict=True)
-        ):
-            fold = None if part == "prelim" else fold
-            rows.append((f"c{number}_{i}", label, subject, f"G{number}", fold, part))
-    columns = ["cell_id", "label", "subject", "group", "official_fold", "official_part"]
-    return pd.DataFrame(rows, columns=columns).astype({"official_fold": "Int64"})
-
-
-def blocks_of(groups: list[dict[str, Any]]) -> pd.DataFrame:
-    """The cells of the groups, each of which is a block."""
-    cells = cells_of(groups)
-    return cells.assign(block=cells["group"])
-
-
-def simple_cells(n_groups: int = 9, size: int = 10, prelim: bool = False) -> pd.DataFrame:
-    groups: list[dict[str, Any]] = [
-        {"labels": [label] * size} for _ in range(n_groups) for label in ("ALL", "HEM")
-    ]
-    if prelim:
-        groups += [{"labels": [label] * 7, "parts": ["prelim"] * 7} for label in ("ALL", "HEM")]
-    return cells_of(groups)
 
 
 @st.composite
@@ -284,20 +252,3 @@ def test_a_protocol_that_cannot_be_carried_out(changes: dict[str, Any], message:
 def test_cells_that_cannot_be_split(cells: pd.DataFrame, name: str, message: str) -> None:
     with pytest.raises(SplitError, match=message):
         make_split(cells, protocol(name))
-
-
-def test_three_pure_groups_a_class_are_enough_at_the_first_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Groups of several classes are placed first: pure ones can then go wherever a class is still absent."""
-    monkeypatch.setattr(spreading, "MAX_DRAWS", 1)
-    rng = np.random.default_rng(0)
-    for seed in range(200):
-        pure = [{"labels": [label] * rng.integers(1, 40)} for label in "ABCD" for _ in range(3)]
-        mixed = [{"labels": list(rng.permutation(list("ABCD"))[:2])} for _ in range(rng.integers(1, 8))]
-        assert set(spread_blocks(blocks_of(pure + mixed), (0.7, 0.15, 0.15), seed=(seed,))) == {0, 1, 2}
-
-
-def test_groups_whose_classes_cannot_be_spread_are_refused() -> None:
-    """A needs groups 0, 1, 2 apart, B 0, 1, 3 and C 0, 2, 3: four groups apart do not fit three parts."""
-    cells = blocks_of([{"labels": list(labels)} for labels in ("ABC", "AB", "AC", "BC")])
-    with pytest.raises(SplitError, match="without cutting a group in two"):
-        spread_blocks(cells, (0.4, 0.3, 0.3), seed=(0,))
