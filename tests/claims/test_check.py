@@ -1,4 +1,4 @@
-"""The check of claims against brute force over all confusion matrices, dense grids, linear programs and the papers."""
+"""The check of claims against brute force over all confusion matrices, and the papers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import scipy.optimize
 from all_matrices import matrices, printed_by, random_tables
+from checked_rows import THREE, checked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leukemia_lab.claims.check import CheckedClaim, check_claims
-from leukemia_lab.claims.claim import Claim, true_values
-from leukemia_lab.claims.region import share_interval
+from leukemia_lab.claims.check import check_claims
+from leukemia_lab.claims.claim import Claim
 from leukemia_lab.claims.tables import implied_share_words
 from leukemia_lab.errors import ClaimError
 
-THREE = ("sensitivity", "specificity", "accuracy")
 C_NMC_SHARE = 7272 / 10661
 VGG13_PAPER = {
     "KNN": ("86.23", "89.90", "91.20"),
@@ -33,18 +31,6 @@ VGG16_PAPER = {
     "AlexNet": ("94.6", "94.5", "94.5", "94.5"),
     "VGG-16": ("97.44", "97.5", "97.5", "97.5"),
 }
-
-
-def signed(values: dict[str, str]) -> dict[str, str]:
-    """Values whose percent sign says what they are, also where all are at most 1."""
-    return {metric: f"{text}%" for metric, text in values.items()}
-
-
-def checked(
-    values: dict[str, str], n_cells: int | None = None, n_positive: int | None = None
-) -> CheckedClaim:
-    counts = {} if n_positive is None else {"n_positive": n_positive}
-    return check_claims([Claim.of("row", {**signed(values), **counts})], n_cells=n_cells).rows[0]
 
 
 @pytest.mark.parametrize("n_tables", [2000, pytest.param(10_000, marks=pytest.mark.slow)])
@@ -85,60 +71,6 @@ def test_what_is_called_impossible_lies_outside_and_only_that() -> None:
         assert (checked(table.values).verdict == "impossible") == outside, table
         n_impossible += outside
     assert n_impossible > 100
-
-
-percents = st.integers(0, 1000).map(lambda tenths: f"{tenths / 10:.1f}")
-
-
-@settings(max_examples=200, deadline=None)
-@given(percents, percents, percents)
-def test_the_implied_share_is_that_of_a_dense_grid(sensitivity: str, specificity: str, accuracy: str) -> None:
-    row = checked({"sensitivity": sensitivity, "specificity": specificity, "accuracy": accuracy})
-    share = np.linspace(0, 1, 2001)
-    corners = [
-        share * np.clip(float(sensitivity) + a, 0, 100)
-        + (1 - share) * np.clip(float(specificity) + b, 0, 100)
-        for a in (-0.05, 0.05)
-        for b in (-0.05, 0.05)
-    ]
-    slack = 1e-9  # grid points on a border count as inside or outside
-    inside = (np.min(corners, axis=0) <= float(accuracy) + 0.05 - slack) & (
-        np.max(corners, axis=0) >= float(accuracy) - 0.05 + slack
-    )
-    if row.share_interval is None:
-        assert not inside.any()
-        return
-    low, high = map(float, row.share_interval)
-    assert ((share[inside] >= low) & (share[inside] <= high)).all()
-    assert inside[(share > low + 1e-6) & (share < high - 1e-6)].all()
-    assert row.implied_share is None or low <= row.implied_share <= high
-
-
-def test_with_precision_the_implied_share_is_that_of_a_linear_program() -> None:
-    """SciPy's optimum over (share, true positives, false positives), each a share of all cells."""
-    n_empty = n_narrower = 0
-    for table in [t for t in random_tables(500, seed=2) if {*THREE, "precision"} <= t.values.keys()]:
-        rates = {m: true_values(Claim.of("", {m: table.values[m]}).rates[m], True) for m in table.values}
-        found = share_interval({m: rates[m] for m in (*THREE, "precision")})
-        s, c, a, r = (tuple(map(float, rates[m])) for m in (*THREE, "precision"))
-        above = [  # · (p, tp, fp) ≤ bound
-            ((s[0], -1, 0), 0), ((-s[1], 1, 0), 0),
-            ((1 - c[0], 0, 1), 1 - c[0]), ((c[1] - 1, 0, -1), c[1] - 1),
-            ((1, -1, 1), 1 - a[0]), ((-1, 1, -1), a[1] - 1),
-            ((0, r[0] - 1, r[0]), 0), ((0, 1 - r[1], -r[1]), 0),
-        ]  # fmt: skip
-        ends = [
-            scipy.optimize.linprog(
-                (sign, 0, 0), [row for row, _ in above], [bound for _, bound in above], bounds=(0, 1)
-            )
-            for sign in (1, -1)
-        ]
-        assert (found is not None) == (ends[0].status == 0), table
-        n_empty += found is None
-        if found is not None:
-            assert tuple(map(float, found)) == pytest.approx((ends[0].fun, -ends[1].fun), abs=1e-6), table
-            n_narrower += found != share_interval({m: rates[m] for m in THREE})
-    assert min(n_empty, n_narrower) > 10
 
 
 def test_the_rows_of_the_vgg13_paper() -> None:
