@@ -55,12 +55,13 @@ def job(settings: AuditSettings, place: Place) -> None:
 def findings(settings: AuditSettings) -> Findings:
     """Read the data, leniently: what cannot be used is listed, and stops nothing."""
     from leukemia_lab.auditing.contents import Findings
-    from leukemia_lab.cells import combined_trees, know_cells, known_twins, manifests, read_data, tree_of
+    from leukemia_lab.cells import know_cells
     from leukemia_lab.data.cache import cache_folder
     from leukemia_lab.data.combined import combine_scans
     from leukemia_lab.data.index import make_index, scan_tree
     from leukemia_lab.data.manifests import check_manifest, hashed_files, without_differing
     from leukemia_lab.data.twins import merge_twins
+    from leukemia_lab.indexing import combined_trees, known_twins, manifests, read_data, tree_of
     from leukemia_lab.schema import CombinedData, ManifestData
 
     data = settings.data
@@ -81,7 +82,7 @@ def findings(settings: AuditSettings) -> Findings:
 
 
 def _about(settings: AuditSettings, found: Findings) -> dict[str, Any]:
-    from leukemia_lab.cells import data_stamps
+    from leukemia_lab.indexing import data_stamps
     from leukemia_lab.runs import record
 
     index = found.index
@@ -113,7 +114,7 @@ def _picture(index: CellIndex, cell_id: str) -> Any:
 
 def build_faults(settings: AuditSettings) -> list[str]:
     """What can be said of the files before the data are read."""
-    from leukemia_lab.cells import missing_files
+    from leukemia_lab.indexing import missing_files
 
     return missing_files(settings.data, None)
 

@@ -7,17 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from leukemia_lab.data.cache import cache_folder
-from leukemia_lab.data.combined import CombinedTree, combine
-from leukemia_lab.data.index import CellIndex, Tree, read_index
-from leukemia_lab.data.known_twins import NO_KNOWN_TWINS, KnownTwins, read_known_twins
+from leukemia_lab.data.index import CellIndex
+from leukemia_lab.data.known_twins import KnownTwins
 from leukemia_lab.data.leaks import refuse_leaks
-from leukemia_lab.data.manifests import check_manifests, read_manifest_index
-from leukemia_lab.data.metadata import find_metadata
 from leukemia_lab.data.protocols import Protocol, sources_of, training_pool
-from leukemia_lab.data.source import SYNTHETIC, is_synthetic, synthetic_root, tree_root
 from leukemia_lab.data.split_files import load_manifest
 from leukemia_lab.data.splits import Split, make_split
-from leukemia_lab.data.synthetic import SyntheticSpec
 from leukemia_lab.data.twins import (
     TIED,
     Evidence,
@@ -29,19 +24,10 @@ from leukemia_lab.data.twins import (
     surplus,
 )
 from leukemia_lab.errors import ConfigError, SplitError
+from leukemia_lab.indexing import data_stamps, known_twins, read_data
 from leukemia_lab.progress import CONSOLE
-from leukemia_lab.schema import (
-    CellSettings,
-    CnmcData,
-    CombinedData,
-    FolderData,
-    ManifestData,
-    OfficialFolds,
-    RandomCells,
-    SubjectKfold,
-    SyntheticData,
-)
-from leukemia_lab.schema.data import Data, LeaveOneSourceOut, ManifestProtocol, ProtocolNode
+from leukemia_lab.schema import CellSettings, OfficialFolds, RandomCells, SubjectKfold
+from leukemia_lab.schema.data import LeaveOneSourceOut, ManifestProtocol, ProtocolNode
 
 Settings = TypeVar("Settings", bound=CellSettings)
 _SHOWN = 10
@@ -115,22 +101,6 @@ def draw_folds(known: KnownCells, settings: Settings) -> Iterator[tuple[Settings
         yield fold, draw_cells(known, fold.protocol)
 
 
-def missing_files(data: Data, protocol: ProtocolNode | None) -> list[str]:
-    """A fault for each file that a key names and that is not there; found before any data are touched."""
-    named = [
-        ("data.twins_file", [getattr(data, "twins_file", None)]),
-        ("data.manifest", manifests(data)),
-        ("data.file", getattr(data, "file", [])),
-        ("protocol.file", [getattr(protocol, "file", None)]),
-    ]
-    return [
-        f"{key}={path}: no such file"
-        for key, paths in named
-        for path in paths
-        if path is not None and not path.exists()
-    ]
-
-
 def draw_split(known: KnownCells, protocol: ProtocolNode) -> Split:
     """The split of the protocol, through the gate; says what happened and the balance reached.
 
@@ -154,12 +124,6 @@ def draw_split(known: KnownCells, protocol: ProtocolNode) -> Split:
     for note in (*split.notes, *_fold_notes(known, split)):
         _say(note)
     return split
-
-
-def data_stamps(index: CellIndex) -> tuple[str, ...]:
-    """SYNTHETIC, where any cell comes from the generator."""
-    files = [index.path_of(cell_id) for cell_id in index.table["cell_id"]]
-    return (SYNTHETIC,) if any(is_synthetic(root, files) for root in index.roots) else ()
 
 
 def twins_policy(protocol: ProtocolNode) -> str:
@@ -196,51 +160,6 @@ def know_cells(index: CellIndex, known: KnownTwins) -> KnownCells:
     """Search an index for copies and twins; nothing is merged yet."""
     evidence = evidence_of(index, cache_folder())
     return KnownCells(index, evidence, find_twins(index.table, evidence, known))
-
-
-def known_twins(data: Data) -> KnownTwins:
-    """What the user's own file says of twins."""
-    path = getattr(data, "twins_file", None)
-    return NO_KNOWN_TWINS if path is None else read_known_twins(path)
-
-
-def read_data(data: Data) -> CellIndex:
-    """The index of what the data node names; a synthetic tree is drawn first."""
-    if isinstance(data, ManifestData):
-        return read_manifest_index(data.file)
-    if isinstance(data, CombinedData):
-        return combine(combined_trees(data), data.positive_class, data.bad_files, cache_folder())
-    positive = data.positive_class if isinstance(data, FolderData) else None
-    index = read_index(tree_of(data), positive, data.bad_files, cache_folder())
-    return check_manifests(index, manifests(data), data.bad_files)
-
-
-def tree_of(data: SyntheticData | CnmcData | FolderData) -> Tree:
-    """The tree that a data node names; a synthetic one is drawn where it is not there."""
-    if isinstance(data, SyntheticData):
-        spec = SyntheticSpec(**data.model_dump(exclude={"name", "root", "bad_files"}))
-        return Tree(synthetic_root(data.root, spec), "cnmc")
-    if isinstance(data, FolderData):
-        root = tree_root(data.name, data.root)
-        return Tree(root, "folder", data.subject_pattern, find_metadata(root, data.metadata))
-    return Tree(tree_root(data.name, data.root), "cnmc")
-
-
-def combined_trees(data: CombinedData) -> list[CombinedTree]:
-    """The trees of a combined data set."""
-    trees = []
-    for source, node in data.trees.items():
-        root = tree_root("combined", node.root)
-        metadata = find_metadata(root, node.metadata) if node.layout == "folder" else None
-        trees.append(
-            CombinedTree(source, Tree(root, node.layout, node.subject_pattern, metadata), node.classes)
-        )
-    return trees
-
-
-def manifests(data: Data) -> list[Any]:
-    """The manifests that the tree is checked against."""
-    return list(getattr(data, "manifest", []))
 
 
 def protocol_of(node: ProtocolNode) -> Protocol:

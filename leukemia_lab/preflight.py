@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from leukemia_lab.cells import missing_files
 from leukemia_lab.data.host_augment import check_policy
 from leukemia_lab.device import check_device_count
 from leukemia_lab.errors import ConfigError
@@ -14,6 +13,7 @@ from leukemia_lab.estimators.neural import input_pipeline
 from leukemia_lab.estimators.stages import parameter_groups
 from leukemia_lab.experiment import resolve_auto
 from leukemia_lab.features.pixels import pixel_features
+from leukemia_lab.indexing import missing_files
 from leukemia_lab.initial_weights import initial_weights
 from leukemia_lab.nets.stages import frozen_stages
 from leukemia_lab.nets.weights import weight_faults

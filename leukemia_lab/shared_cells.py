@@ -11,13 +11,12 @@ from leukemia_lab.cells import (
     Cells,
     KnownCells,
     draw_cells,
-    known_twins,
-    read_data,
     say_what_was_read,
     search_twins,
     twins_policy,
 )
 from leukemia_lab.data.index import CellIndex
+from leukemia_lab.indexing import known_twins, read_data
 from leukemia_lab.progress import CONSOLE
 from leukemia_lab.schema import CellSettings
 from leukemia_lab.sharing import LastOne

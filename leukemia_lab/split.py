@@ -44,7 +44,8 @@ def job(settings: SplitSettings, place: Place) -> None:
 
 def build_faults(settings: SplitSettings) -> list[str]:
     """What can be said of the files before the data are read."""
-    from leukemia_lab.cells import is_of_folds, missing_files
+    from leukemia_lab.cells import is_of_folds
+    from leukemia_lab.indexing import missing_files
 
     output = settings.output
     faults = missing_files(settings.data, settings.protocol)

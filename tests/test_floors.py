@@ -39,6 +39,7 @@ FLOORS = {
     "config": 3,
     "report": 4,
     "identity": 2,
+    "indexing": 4,
     "cells": 4,
     "audit": 4,
     "split": 4,

@@ -15,9 +15,9 @@ import torch
 from small_runs import DATA
 
 import leukemia_lab.shared_cells
-from leukemia_lab.cells import read_data
 from leukemia_lab.config import Composer, checked
 from leukemia_lab.data.datamodule import CellDataModule
+from leukemia_lab.indexing import read_data
 from leukemia_lab.schema import TrainCommandSettings, TrainSettings
 from leukemia_lab.shared_cells import _key, shared_cells, shared_known_cells
 from leukemia_lab.sharing import LastOne

@@ -14,13 +14,14 @@ from small_runs import DATA, DONE, MORE_DATA, NET, composed, record_of
 from leukemia_lab import evaluate, train
 from leukemia_lab.auditing.confounds import SINGLE
 from leukemia_lab.auditing.subject_probe import subject_probe
-from leukemia_lab.cells import Cells, prepare_cells, read_data
+from leukemia_lab.cells import Cells, prepare_cells
 from leukemia_lab.errors import RunError
 from leukemia_lab.estimators.classical import Part, fit_classical, predict_logits
 from leukemia_lab.evaluation.predictions import read_predictions
 from leukemia_lab.experiment import label_indices, permuted, resolve_auto, training_data
 from leukemia_lab.extraction import feature_extractor
 from leukemia_lab.identity import identity_settings
+from leukemia_lab.indexing import read_data
 from leukemia_lab.probing import probe_run
 from leukemia_lab.runs import record
 from leukemia_lab.runs.record import RunFolder

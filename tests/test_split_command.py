@@ -10,7 +10,7 @@ import pytest
 from small_runs import BAD_INPUT, DATA, DONE, MORE_DATA, record_of
 from small_trees import PATTERN, class_tree
 
-from leukemia_lab import cells, evaluate, export_features, shared_cells, split, train
+from leukemia_lab import cells, evaluate, export_features, indexing, shared_cells, split, train
 from leukemia_lab.data.split_files import read_split
 from leukemia_lab.runs import record
 
@@ -93,7 +93,7 @@ def test_all_folds_read_the_data_once(
         read.append(1)
         return cells_read(*given)  # type: ignore[arg-type]
 
-    cells_read = cells.read_data
+    cells_read = indexing.read_data
     for module in (cells, shared_cells):
         monkeypatch.setattr(module, "read_data", counted)
     given = [*DATA, "protocol=official_folds", "protocol.fold=all"]
