@@ -154,7 +154,7 @@ def test_permuted_labels_that_are_not_at_chance_are_called_a_leak(
         return words_of(findings_of(study_results(folder, runs, rows, kind="negative_controls")))
 
     fair = said({"first": 0.0, "second": 0.0})
-    assert "With permuted labels each of 2 intervals of AUROC holds 0.5, the narrowest 0." in fair
+    assert "With permuted labels 0.5 lies in all 2 intervals of AUROC at 99.50%, the narrowest 0." in fair
     assert "0.400 (0.300–0.500)" in fair
     leaking = said({"first": 0.0, "second": 3.0})
     assert "not at chance: second" in leaking
@@ -171,9 +171,14 @@ def test_the_answer_of_negative_controls_names_every_baseline_that_is_beaten_or_
     runs = {(name, "a"): run_of(tmp_path, name, quality) for name, quality in qualities.items()}
     rows = {name: {"baseline": name != "net"} for name in qualities}
     findings = findings_of(study_results(tmp_path, runs, rows, kind="negative_controls"))
-    answer = "beats size only and border only, but is not shown to beat colour only."
-    assert findings.headline.endswith(answer)
+    assert findings.headline.endswith(
+        " under a) beats size only and border only; is not shown to beat colour only."
+    )
     assert "none of them was in the training part" in words_of(findings)
+    rows["file size only"] = {"baseline": True}  # it has failed
+    worse = {place: run_of(tmp_path, f"{place[0]}3", 2.5 if place[0] != "net" else 0.1) for place in runs}
+    words = findings_of(study_results(tmp_path, worse, rows, kind="negative_controls")).headline
+    assert "is worse than size only, colour only and border only; is not compared with file size only." in words
     leaky = {place: run_of(tmp_path, f"{place[0]}2", 1.0, stamps=["LEAKY"]) for place in runs}
     words = words_of(findings_of(study_results(tmp_path, leaky, rows, kind="negative_controls")))
     assert "the net has learnt from cells of some of them (LEAKY)" in words
@@ -185,12 +190,21 @@ def test_a_row_of_another_split_does_not_end_the_challenge(tmp_path: Path) -> No
     runs["mine", "challenge"] = run_of(tmp_path, "mine", 1.0, split=cells(12))
     findings = findings_of(study_results(tmp_path, runs, members | {"mine": {}}, kind="challenge"))
     assert "cannot be paired" in words_of(findings)
+    assert "No row of the papers can be compared with the recipe." in words_of(findings)
+    assert "mine" not in findings.headline  # its value is one of other cells
+    runs["CNN", "challenge"] = run_of(tmp_path, "CNN", 0.5)
+    rows = members | {"mine": {}, "CNN": {}}
+    assert (
+        "the best row of the papers, CNN"
+        in findings_of(study_results(tmp_path, runs, rows, kind="challenge")).headline
+    )
 
 
 @pytest.mark.parametrize(
     ("points", "words"),
     [
         ([27.02, 26.98], "27.0 points above"),
+        ([0.0, -0.04], "as high as"),
         ([2.0, 5.1], "2.0 to 5.1 points above"),
         ([-5.1, -2.0], "2.0 to 5.1 points below"),
         ([-3.0, 5.1], "from 3.0 points below to 5.1 above"),

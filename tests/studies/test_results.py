@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from page_checks import barriers
 from run_folders import cells, make_run
@@ -14,6 +15,7 @@ from study_files import study_file
 from leukemia_lab.errors import HeldRunError, LostRunError
 from leukemia_lab.evaluation.comparison import aligned, compare
 from leukemia_lab.evaluation.metrics import METRICS
+from leukemia_lab.evaluation.multiplicity import holm
 from leukemia_lab.plots.svg import Plot
 from leukemia_lab.reporting.leaderboard import leaderboards
 from leukemia_lab.reporting.page import make_report, render_page
@@ -133,6 +135,21 @@ def test_the_best_is_not_one_of_equals_and_a_baseline_that_is_better_is_named(
     words = tables.best_words(swapped({"ruler": "good", "good": "bad"}))
     assert "under b: good and bad, 0." in words
     assert " No worse is ruler, 0." in words
+
+
+def test_comparisons_with_several_baselines_are_corrected_together(
+    results: StudyResults, tmp_path: Path
+) -> None:
+    (alone,) = tables.baseline_differences(results).values()
+    one = run_of(tmp_path / "runs" / "other", 0.2, seed=9)
+    row = results.baselines[0].model_copy(update={"name": "other"})
+    both = replace(results, runs=(*results.runs, StudyRun(row, "b", one, None)))
+    found = tables.baseline_differences(both)
+    assert set(found) == {"ruler", "other"}
+    p = np.array([difference.p for rows in found.values() for difference in rows.values()])
+    assert [d.p_holm for rows in found.values() for d in rows.values()] == pytest.approx(holm(p).tolist())
+    assert found["ruler"]["good"].p == alone["good"].p
+    assert (found["ruler"]["good"].p_holm or 0) > (alone["good"].p_holm or 1)
 
 
 def test_nothing_is_said_of_rows_without_results(results: StudyResults) -> None:

@@ -66,7 +66,7 @@ def test_all_studies_make_a_page_that_the_same_command_makes_again_and_that_is_c
     assert reproduce.main([*words, "check=true"]) == SOME_FAILED
     shown = capsys.readouterr().out
     assert "AUROC of the test part" in shown
-    assert "differs from what the studies give here" in shown
+    assert "or a figure of it is not what the studies give here" in shown
 
 
 def test_figures_are_checked_too_and_those_of_an_earlier_page_go(
@@ -83,13 +83,14 @@ def test_figures_are_checked_too_and_those_of_an_earlier_page_go(
     words = ["studies=one,two", f"output={tmp_path / 'docs'}"]
     figures = tmp_path / "docs" / "results"
     figures.mkdir(parents=True)
-    for name in ("vgg13_paper_of_before.svg", "one_of_before.svg", "mine.svg"):
+    for name in ("of_before.svg", "one_mine.svg"):
         (figures / name).write_text("x")
+    (tmp_path / "docs" / "results.md").write_text("![a figure](results/of_before.svg)")
     assert reproduce.main([*words, "check=true"]) == SOME_FAILED
-    assert "one_of_before.svg differs" in " ".join(capsys.readouterr().out.split())
+    assert "one_what_came_out.svg is missing" in " ".join(capsys.readouterr().out.split())
     assert reproduce.main(words) == DONE
     names = sorted(path.name for path in figures.iterdir())
-    assert names == ["mine.svg", "one_what_came_out.svg", "two_what_came_out.svg"]
+    assert names == ["one_mine.svg", "one_what_came_out.svg", "two_what_came_out.svg"]
     assert reproduce.main([*words, "check=true"]) == DONE
     (figures / "two_what_came_out.svg").write_text("<svg/>")
     assert reproduce.main([*words, "check=true"]) == SOME_FAILED
