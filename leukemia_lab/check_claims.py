@@ -53,7 +53,7 @@ def with_key(argv: Sequence[str]) -> list[str]:
     return [f"table={in_quotes(argv[0])}", *argv[1:]]
 
 
-def word_faults(argv: Sequence[str]) -> list[str]:
+def misread_faults(argv: Sequence[str]) -> list[str]:
     """What is wrong with the words in a way that Hydra would explain as several values or as no override."""
     overrides = get_args(options_first(argv)).overrides
     tables = [word for word in overrides if "=" not in word or word.startswith("table=")]
@@ -72,7 +72,7 @@ def word_faults(argv: Sequence[str]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    faults = word_faults(words)
+    faults = misread_faults(words)
     if faults:
         return report_error(faults_error(faults))
     return run_command(Command("check_claims", CheckClaimsSettings, job, build_faults), with_key(words))

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 from leukemia_lab.errors import ConfigError, listed
 from leukemia_lab.schema.evaluation import Evaluation
 from leukemia_lab.targets import target_faults
-from leukemia_lab.wording import nearest
+from leukemia_lab.wording import first_line, nearest, not_understood
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -105,7 +105,7 @@ class Composer(Generic[Settings]):
         try:
             values = plain(config)
         except OmegaConfBaseException as error:
-            return [_first_line(error)]
+            return [first_line(error)]
         faults = [f"{key}: not set; give {key}=…" for key in _missing_keys(values)]
         faults = faults if faults else schema_faults(self.settings, values)
         for key, supplied in SUPPLIED.items():
@@ -133,11 +133,7 @@ class Composer(Generic[Settings]):
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 return f"{text}: this sweep takes lists of values, e.g. {override.key_or_group}=1,2,3"
         except (HydraException, ValueError) as error:
-            why = _first_line(error)
-            return (
-                f"{text}: not understood ({why}); write key=value; a value with spaces, brackets or = goes into "
-                "quotes twice: \"key='a [b]'\""
-            )
+            return not_understood(text, error)
         try:
             self.compose([*groups, text])
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -162,7 +158,7 @@ class Composer(Generic[Settings]):
             parent_key, _, name = parent_key.rpartition(".")
         parent = _select(config, parent_key) if parent_key else config
         if not isinstance(parent, DictConfig) or name in parent:
-            return f"{key}: {value!r} cannot be set: {_first_line(error)}"
+            return f"{key}: {value!r} cannot be set: {first_line(error)}"
         allowed = [str(other) for other in parent if other != "hydra"]
         hint = nearest(name, allowed, parent_key) or _same_name_elsewhere(name, config)
         where = parent_key if parent_key else "the top level"
@@ -292,7 +288,3 @@ def _same_name_elsewhere(name: str, config: DictConfig) -> str:
     nodes = [str(node) for node in config if node != "hydra"]
     found = [f"{node}.{name}" for node in nodes if _select(config, f"{node}.{name}") is not None]
     return f" Did you mean {' or '.join(found)}?" if found else ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -1,4 +1,4 @@
-"""How names are sorted and quoted, and how errors name alternatives."""
+"""How names are sorted and quoted, and how errors name alternatives and overrides that cannot be read."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
         return ""
     name = by_lower[close[0]]
     return f" Did you mean {prefix + '.' if prefix else ''}{name}?"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what `error` says; its name where it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+
+
+def not_understood(word: str, error: Exception) -> str:
+    """That Hydra cannot read the override `word`, why, and how it is written."""
+    return (
+        f"{word}: not understood ({first_line(error)}); write key=value; a value with spaces, brackets or = goes into "
+        "quotes twice: \"key='a [b]'\""
+    )
 
 
 def and_joined(names: Sequence[str]) -> str:

@@ -81,7 +81,12 @@ def _read(name: str, path: Path) -> Study:
         raise ConfigError(f"study={path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"study={path} holds no keys; title, question, rows and arms make a study")
-    values = json.loads(json.dumps(values, default=str))  # YAML makes a date of the title 2024-05-01
+    try:
+        values = json.loads(json.dumps(values, default=str))  # YAML makes a date of the title 2024-05-01
+    except (TypeError, ValueError) as error:  # and of the key 2024-05-01; an anchor can be a part of itself
+        raise ConfigError(
+            f"study={path} cannot be used: {error}; a key like 2024-05-01 stands in quotes, and no list holds itself"
+        ) from error
     faults = schema_faults(StudyNode, values, sign=": ")
     if not faults:
         node = StudyNode.model_validate(values)

@@ -12,8 +12,7 @@ from hydra.errors import HydraException
 
 from leukemia_lab.schema.study import Budget, StudyArm, StudyNode, StudyPart, StudyRow
 from leukemia_lab.studies.definition import Study
-
-NOT_UNDERSTOOD = "not understood ({}); write key=value, in quotes where it has spaces or brackets"
+from leukemia_lab.wording import not_understood
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def list_faults(study: Study, lists: StudyLists) -> list[str]:
             try:
                 override = OverridesParser.create().parse_override(word)
             except HydraException as error:
-                faults.append(f"{own.place}{word}: {NOT_UNDERSTOOD.format(str(error).splitlines()[0])}")
+                faults.append(own.place + not_understood(word, error))
                 continue
             if own is lists.given:
                 faults += _given_faults(override)

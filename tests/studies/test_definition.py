@@ -141,6 +141,16 @@ def test_a_title_may_look_like_a_date(tmp_path: Path) -> None:
     assert read_study(str(path)).node.title == "2024-05-01"
 
 
+@pytest.mark.parametrize(("line", "fault"), [("2024-05-01: x", "not date"), ("a: &a [*a]", "Circular")])
+def test_what_yaml_reads_but_is_no_plain_value_is_refused_with_the_file(
+    tmp_path: Path, line: str, fault: str
+) -> None:
+    path = study_file(tmp_path)
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(ConfigError, match=rf"^study=.*mine\.yaml cannot be used: .*{fault}.*; a key like"):
+        read_study(str(path))
+
+
 def test_what_is_no_study_is_told_apart_from_a_study_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Did you mean vgg13_paper\?"):
         read_study("vgg13_papr")
