@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from leukemia_lab.config import Composer, checked, faults_error
-from leukemia_lab.errors import ConfigError
 from leukemia_lab.identity import job_identity
 from leukemia_lab.multirun import run_words, word_faults
 from leukemia_lab.schema import TrainCommandSettings
 from leukemia_lab.schema.study import Budget, StudyRow
 from leukemia_lab.studies.definition import Study
-from leukemia_lab.studies.word_lists import WordList, cause_of, list_faults, study_lists
+from leukemia_lab.studies.word_lists import WordList, cause_of, of_run, single_words, study_lists
 
 _NOT_COMPOSED = (HydraException, OmegaConfBaseException, ValueError)
 
@@ -38,15 +35,20 @@ class PlannedRun:
     words: tuple[str, ...]
     settings: TrainCommandSettings
 
+    @property
+    def name(self) -> str:
+        """Its row and arm, and the repeat after the first: `KNN (subject_kfold, repeat 1)`."""
+        return f"{self.row.name} ({self.arm}{f', repeat {self.repeat}' if self.repeat > 0 else ''})"
+
 
 @dataclass(frozen=True)
 class _Draft:
-    """A run that is not yet composed: `lists` are those of the study that its `words` come from."""
+    """A run that is not yet composed: `lists` are those of the study that its `words`, by key, come from."""
 
     row: StudyRow
     arm: str
-    repeat: int | None
-    words: list[str]
+    repeat: int
+    words: dict[str, str]
     lists: list[WordList]
 
 
@@ -60,12 +62,17 @@ class _Fault:
     drafts: list[_Draft]
 
     def is_of(self, draft: _Draft) -> bool:
-        return self.place in [own.place for own in draft.lists]
+        """Whether the same word, with no other that overrules it, is one of the draft's."""
+        return cause_of(self.text, draft.lists) == (self.place, self.key)
 
     def shown(self, drafts: Sequence[_Draft]) -> str:
-        """Where and what; the first run with it, where others have the same word without a fault."""
+        """Where and what; the first run with it, where others have the same word without a fault.
+
+        What no word sets has no key: all runs have it.
+        """
         first = self.drafts[0]
-        is_all = len(self.drafts) == sum(self.is_of(draft) for draft in drafts)
+        n_drafts = sum(self.key == "" or self.is_of(draft) for draft in drafts)
+        is_all = len(self.drafts) == n_drafts
         return f"{self.place}{self.text}{'' if is_all else f' (in {first.row.name} under {first.arm})'}"
 
 
@@ -73,7 +80,8 @@ def plan(study: Study, budget: Budget, given: Sequence[str], config_dir: str | N
     """The runs of `study` at `budget`; the words `given` by the user come last and overrule the study's.
 
     Raises:
-        ConfigError: all faults of all runs, each once and by its place in the study's file.
+        ConfigError: all faults of words by themselves; else those of all runs, each once and by its place in the
+            study's file; else all names and runs that are equal.
     """
     drafts = _drafts(study, budget, given)
     composer = Composer("train", TrainCommandSettings, config_dir)
@@ -81,36 +89,35 @@ def plan(study: Study, budget: Budget, given: Sequence[str], config_dir: str | N
         PlannedRun(
             draft.row,
             draft.arm,
-            0 if draft.repeat is None else draft.repeat,
-            run_words(draft.words, config_dir),
+            draft.repeat,
+            run_words(list(draft.words.values()), config_dir),
             checked(TrainCommandSettings, config),
         )
         for draft, config in zip(drafts, _composed(study, composer, drafts), strict=True)
     ]
-    _refuse_same_runs(study, planned)
+    _refuse_equal(study, planned)
     return planned
-
-
-def last_of_each_key(words: Sequence[str]) -> list[str]:
-    """`words` without those that a later one of the same key overrules, so that a run's record has each key once."""
-    latest = {override.key_or_group: place for place, override in enumerate(_parsed(words))}
-    return [words[place] for place in sorted(latest.values())]
 
 
 def _drafts(study: Study, budget: Budget, given: Sequence[str]) -> list[_Draft]:
     lists = study_lists(study, budget, given)
-    faults = list_faults(study, lists)
-    if faults:
-        raise faults_error(faults)
     drafts = []
-    for (number, row), (place, arm), repeat in product(
-        _rows(study, budget), enumerate(study.node.arms), _repeats(study, budget)
+    for (number, row, chosen), (place, arm), repeat in product(
+        _rows(study, lists), enumerate(study.node.arms), range(study.node.repeats.get(budget, 1))
     ):
-        shared = [word for own in lists.shared for word in own.words]
-        seeds = [] if repeat is None else [f"protocol.seed={repeat}", f"seed={repeat}"]
-        words = last_of_each_key([*shared, *row.overrides, *arm.words(budget), *seeds, *given])
-        drafts.append(_Draft(row, arm.name, repeat, words, lists.of_run(number, place)))
+        own = of_run(lists, number, place, repeat)
+        drafts.append(_Draft(row, arm.name, repeat, _words(own, chosen), own))
     return drafts
+
+
+def _words(lists: Sequence[WordList], chosen: Mapping[str, str]) -> dict[str, str]:
+    """By its key the last word of each, so that a run's record has it once; of a swept one what is `chosen`."""
+    words: dict[str, str] = {}
+    for word in (word for own in lists for word in own.words):
+        text = str(word.input_line)
+        words.pop(word.key_or_group, None)  # in the order of the last words
+        words[word.key_or_group] = chosen.get(text, text)
+    return words
 
 
 def _composed(
@@ -120,13 +127,12 @@ def _composed(
     configs: list[DictConfig] = []
     found: dict[tuple[str, str], _Fault] = {}
     for draft in drafts:
+        words = list(draft.words.values())
         try:
-            configs.append(composer.compose(draft.words))
+            configs.append(composer.compose(words))
             faults = composer.settings_faults(configs[-1])
         except _NOT_COMPOSED as error:
-            faults = _known_faults(composer, draft, found.values()) or word_faults(
-                composer, draft.words, error
-            )
+            faults = _known_faults(composer, draft, found.values()) or word_faults(composer, words, error)
         for text in dict.fromkeys(faults):
             place, key = cause_of(text, draft.lists) or (f"{study.path}: ", "")
             # what is allowed instead, after the semicolon, may differ from model to model
@@ -142,57 +148,47 @@ def _known_faults(
 ) -> list[str]:
     """The faults already `found` where the run composes without their words: to try each word takes seconds."""
     known = [fault for fault in found if fault.is_of(draft)]
+    if not known:
+        return []
     keys = {fault.key for fault in known}
-    words = [word for word in draft.words if _parsed([word])[0].key_or_group not in keys]
+    words = [word for key, word in draft.words.items() if key not in keys]
     try:
         return [*(fault.text for fault in known), *composer.settings_faults(composer.compose(words))]
     except _NOT_COMPOSED:
         return []
 
 
-def _rows(study: Study, budget: Budget) -> list[tuple[int, StudyRow]]:
-    """The rows and their places in the file; one for each combination of swept values, named by these.
+def _rows(study: Study, lists: Sequence[WordList]) -> list[tuple[int, StudyRow, dict[str, str]]]:
+    """Each row's place in the file, the row with the words that it has, and the value chosen of each swept word.
 
-    `overrides` are those at `budget`.
+    There is one for each combination of values, named by these.
     """
-    rows: list[tuple[int, StudyRow]] = []
+    rows = []
     for number, row in enumerate(study.node.rows):
-        parsed = _parsed(last_of_each_key(row.words(budget)))
-        swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
-        for job in BasicSweeper.split_arguments(parsed, None)[0]:
-            values = dict(word.partition("=")[::2] for word in job)
-            named = [f"{_last_part(key)}={values[key]}" for key in swept]
-            name = " ".join([row.name, *named])
-            if any(other.name == name for _, other in rows):
-                raise ConfigError(f"{study.path}, rows: {name!r} is the name of two; give each its own")
-            rows.append(
-                (number, row.model_copy(update={"name": name, "overrides": list(job), "budgets": {}}))
-            )
+        own = [of_row for of_row in lists if (of_row.owner, of_row.number) == ("rows", number)]
+        latest = {word.key_or_group: word for of_row in own for word in of_row.words}
+        swept = [word for word in latest.values() if word.is_sweep_override()]
+        for values in product(*map(single_words, swept)):
+            chosen = {str(word.input_line): value for word, value in zip(swept, values, strict=True)}
+            # of ++model.net.width=4 the end of the key and the value
+            name = " ".join([row.name, *(re.sub(r"^[^=]*[./+]", "", value) for value in values)])
+            update = {"name": name, "overrides": list(_words(own, chosen).values()), "budgets": {}}
+            rows.append((number, row.model_copy(update=update), chosen))
     return rows
 
 
-def _repeats(study: Study, budget: Budget) -> Sequence[int | None]:
-    """The seeds of the repeats; None alone where there are none, and the seeds are the study's own."""
-    n = study.node.repeats.get(budget, 1)
-    return range(n) if n > 1 else [None]
-
-
-def _last_part(key: str) -> str:
-    return key.lstrip("+").rpartition(".")[2].rpartition("/")[2]
-
-
-def _refuse_same_runs(study: Study, planned: Sequence[PlannedRun]) -> None:
-    """Raise ConfigError where two places of the table have one run: one of their names would not say what it is."""
-    places: dict[str, str] = {}
+def _refuse_equal(study: Study, planned: Sequence[PlannedRun]) -> None:
+    """Raise ConfigError where two places of the table have one name or one run: no name would say what it is."""
+    names: dict[str, PlannedRun] = {}
+    runs: dict[str, PlannedRun] = {}
+    faults = []
     for run in planned:
-        place = f"{run.row.name} ({run.arm}{f', repeat {run.repeat}' if run.repeat > 0 else ''})"
-        other = places.setdefault(job_identity(run.settings.as_training()), place)
-        if other != place:
-            raise ConfigError(
-                f"{study.path}: {other} and {place} are one and the same run, so that one of the names is wrong: leave "
-                "out the word that makes them the same, or one of the rows"
+        if names.setdefault(run.name, run) is not run:
+            faults.append(f"{study.path}, rows: {run.row.name!r} is the name of two; give each its own")
+        elif (other := runs.setdefault(job_identity(run.settings.as_training()), run)) is not run:
+            faults.append(
+                f"{study.path}: {other.name} and {run.name} are one and the same run, so that one of the names is "
+                "wrong: leave out the word that makes them the same, or one of the rows"
             )
-
-
-def _parsed(words: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(words))
+    if faults:
+        raise faults_error(faults)

@@ -9,7 +9,7 @@ from study_files import ARMS, ROWS, study_file
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.schema.study import Budget
 from leukemia_lab.studies.definition import read_study, shipped_studies
-from leukemia_lab.studies.plan import last_of_each_key, plan
+from leukemia_lab.studies.plan import plan
 
 N_RUNS = {  # rows times arms, baselines too
     "vgg13_paper": 14,
@@ -76,9 +76,26 @@ def test_several_values_of_a_key_make_several_rows_that_are_named_by_them(tmp_pa
     assert [run.settings.pipeline.log.sigma_px for run in found] == [1.0, 2.0, 1.0, 2.0]
 
 
-def test_a_group_of_a_group_is_another_key_than_the_group() -> None:
-    words = ["model=svm", "model/features=vgg16", "model=knn", "+model.net.width=4", "+model.net.width=8"]
-    assert last_of_each_key(words) == ["model/features=vgg16", "model=knn", "+model.net.width=8"]
+def words_of(path: Path, *given: str) -> list[tuple[str, ...]]:
+    return [run.words for run in plan(read_study(str(path)), "cpu", given, None)]
+
+
+def test_a_group_of_a_group_is_another_key_than_the_group(tmp_path: Path) -> None:
+    rows = [{"name": "KNN", "overrides": ["model=svm", "model/features=pixels", "model=knn"]}]
+    [words] = words_of(study_file(tmp_path, rows=rows))
+    assert words == ("model/features=pixels", "model=knn", "protocol=subject_holdout")
+
+
+def test_a_row_may_delete_a_key(tmp_path: Path) -> None:
+    rows = [{"name": "Adam", "overrides": ["~optim.optimizer.betas"]}, ROWS[0]]
+    path = study_file(tmp_path, rows=rows)
+    adam, _ = plan(read_study(str(path)), "cpu", ["seed=3"], None)
+    assert "~optim.optimizer.betas" in adam.words
+    assert "betas" not in adam.settings.optim.optimizer
+    with pytest.raises(ConfigError, match="one and the same"):
+        plan(
+            read_study(str(study_file(tmp_path, rows=[*rows, rows[0] | {"name": "again"}]))), "cpu", [], None
+        )
 
 
 @pytest.mark.parametrize(
@@ -113,10 +130,26 @@ def test_a_row_may_not_have_the_name_that_values_give_another(tmp_path: Path) ->
         plan(read_study(str(study_file(tmp_path, rows=rows))), "cpu", [], None)
 
 
-def test_values_that_cannot_be_listed_are_refused_with_file_and_row(tmp_path: Path) -> None:
-    path = study_file(tmp_path, rows=[{"name": "any rate", "overrides": ["optim.lr=interval(0,1)"]}])
-    with pytest.raises(ConfigError, match=r"mine\.yaml: rows\[0\] 'any rate': overrides: .*name the values"):
+@pytest.mark.parametrize(
+    "word", ["optim.lr=interval(0,1)", "model=glob(*)", "optim.lr=range(1,4,0)", "optim.lr=range(4,1)"]
+)
+def test_values_that_cannot_be_listed_are_refused_with_file_and_row(tmp_path: Path, word: str) -> None:
+    path = study_file(tmp_path, rows=[{"name": "any", "overrides": [word]}])
+    with pytest.raises(ConfigError, match=r"mine\.yaml: rows\[0\] 'any': overrides: .*name the values"):
         plan(read_study(str(path)), "cpu", [], None)
+
+
+def test_all_names_and_runs_that_are_equal_are_named_at_once(tmp_path: Path) -> None:
+    rows = [
+        {"name": "net", "overrides": ["seed=0,1"]},
+        {"name": "net seed=1", "overrides": ["seed=3"]},
+        {"name": "third", "overrides": ["seed=0"]},
+        {"name": "fourth", "overrides": ["seed=1"]},
+    ]
+    name, third, fourth = faults_of(study_file(tmp_path, rows=rows))
+    assert name.endswith("rows: 'net seed=1' is the name of two")
+    assert third.startswith("net seed=0 (holdout) and third (holdout) are one and the same run")
+    assert fourth.startswith("net seed=1 (holdout) and fourth (holdout) are one and the same run")
 
 
 def test_a_word_that_makes_two_arms_one_run_is_refused(tmp_path: Path) -> None:
@@ -188,13 +221,14 @@ def test_words_that_are_no_words_are_named_with_their_places_before_anything_is_
     tmp_path: Path,
 ) -> None:
     rows = [ROWS[0], {"name": "net", "overrides": ["a b=["]}]
-    arms = [ARMS[0] | {"budgets": {"cpu": ["seed=1,2"], "full": ["]"]}}]
+    arms = [ARMS[0] | {"budgets": {"cpu": ["seed=1,2"], "full": ["optim.lr=]"]}}]
     path = study_file(tmp_path, rows=rows, arms=arms, overrides=["seed=["])
     words = [fault.partition(" (")[0] for fault in faults_of(path, "search=tpe")]
     assert words == [
-        "rows[1] 'net': overrides: a b=[: not understood",
         "overrides: seed=[: not understood",
+        "rows[1] 'net': overrides: a b=[: not understood",
         "arms[0] 'holdout': budgets.cpu: seed=1,2: several values make rows: write it in a row, or give one value",
+        "arms[0] 'holdout': budgets.full: optim.lr=]: not understood",
         "search=tpe: a study says itself what is tried",
     ]
 
@@ -203,3 +237,62 @@ def test_a_fault_of_some_runs_names_the_first(tmp_path: Path) -> None:
     path = study_file(tmp_path, rows=[{"name": "net", "overrides": ["model=simple_cnn"]}, ROWS[0]])
     with pytest.raises(ConfigError, match=r"^model\.net\.width: no such key .* \(in KNN under holdout\)$"):
         plan(read_study(str(path)), "cpu", ["model.net.width=8"], None)
+
+
+def test_of_a_faulty_word_and_the_one_that_overrules_it_each_is_named_at_its_place(tmp_path: Path) -> None:
+    rows = [*ROWS, {"name": "net", "overrides": ["optim.lrr=2"]}]
+    assert faults_of(study_file(tmp_path, rows=rows, overrides=["optim.lrr=1"])) == [
+        "overrides: optim.lrr: no such key (given '1')",
+        "rows[2] 'net': overrides: optim.lrr: no such key (given '2')",
+    ]
+
+
+def test_a_fault_that_no_word_is_the_cause_of_is_of_the_file_and_names_a_run_if_others_have_it_not(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "conf" / "experiment"
+    own.mkdir(parents=True)
+    (own / "negative.yaml").write_text("# @package _global_\ntrainer:\n  batch_size: -1\n")
+    path = study_file(tmp_path, overrides=["experiment=negative"])
+    with pytest.raises(ConfigError, match=r"^\S*mine\.yaml: trainer\.batch_size: -1 cannot be used; [^(]*$"):
+        plan(read_study(str(path)), "cpu", [], str(tmp_path / "conf"))
+    rows = [*ROWS, {"name": "net", "overrides": ["trainer.batch_size=2"]}]
+    path = study_file(tmp_path, rows=rows, overrides=["experiment=negative"])
+    with pytest.raises(ConfigError, match=r"batch_size: -1 cannot .* \(in KNN under holdout\)$"):
+        plan(read_study(str(path)), "cpu", [], str(tmp_path / "conf"))
+
+
+def test_a_fault_of_a_seed_that_repeats_mean_is_theirs(tmp_path: Path) -> None:
+    arms = [{"name": "theirs", "overrides": ["protocol=manifest", "protocol.file=theirs.csv"]}]
+    path = study_file(tmp_path, arms=arms, repeats={"cpu": 2})
+    with pytest.raises(ConfigError, match=r"^\S*mine\.yaml: repeats: protocol\.seed: no such key [^\n]*$"):
+        plan(read_study(str(path)), "cpu", [], None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        (
+            [["experiment=challenge", "seed=0,1"], ["model=knn"]],
+            "experiment=smoke",
+        ),
+        ([["model=knn"], ["seed=1"]], "model=svm"),
+        ([["~augment"], []], "augment=dihedral"),
+    ],
+)
+def test_what_some_rows_alone_set_may_not_be_overruled(
+    tmp_path: Path, rows: list[list[str]], word: str
+) -> None:
+    parts = [{"name": f"row {number}", "overrides": overrides} for number, overrides in enumerate(rows)]
+    with pytest.raises(ConfigError, match=rf"^{word}: the rows of mine set {word.partition('=')[0]}; leave"):
+        plan(read_study(str(study_file(tmp_path, rows=parts))), "cpu", [word], None)
+
+
+def test_what_some_rows_set_at_one_budget_alone_may_be_overruled(tmp_path: Path) -> None:
+    rows = [ROWS[0], {"name": "net", "overrides": ["model=simple_cnn"], "budgets": {"cpu": ["optim=sgd"]}}]
+    assert all("optim=adamw" in words for words in words_of(study_file(tmp_path, rows=rows), "optim=adamw"))
+
+
+def test_a_planned_run_is_named_by_row_arm_and_repeat(tmp_path: Path) -> None:
+    found = plan(read_study(str(study_file(tmp_path, rows=ROWS[:1], repeats={"cpu": 2}))), "cpu", [], None)
+    assert [run.name for run in found] == ["KNN (holdout)", "KNN (holdout, repeat 1)"]
