@@ -71,8 +71,7 @@ class _Fault:
         What no word sets has no key: all runs have it.
         """
         first = self.drafts[0]
-        n_drafts = sum(self.key == "" or self.is_of(draft) for draft in drafts)
-        is_all = len(self.drafts) == n_drafts
+        is_all = len(self.drafts) == sum(self.key == "" or self.is_of(draft) for draft in drafts)
         return f"{self.place}{self.text}{'' if is_all else f' (in {first.row.name} under {first.arm})'}"
 
 
@@ -84,17 +83,12 @@ def plan(study: Study, budget: Budget, given: Sequence[str], config_dir: str | N
             study's file; else all names and runs that are equal.
     """
     drafts = _drafts(study, budget, given)
-    composer = Composer("train", TrainCommandSettings, config_dir)
-    planned = [
-        PlannedRun(
-            draft.row,
-            draft.arm,
-            draft.repeat,
-            run_words(list(draft.words.values()), config_dir),
-            checked(TrainCommandSettings, config),
-        )
-        for draft, config in zip(drafts, _composed(study, composer, drafts), strict=True)
-    ]
+    configs = _composed(study, Composer("train", TrainCommandSettings, config_dir), drafts)
+    planned = []
+    for draft, config in zip(drafts, configs, strict=True):
+        words = run_words(list(draft.words.values()), config_dir)
+        settings = checked(TrainCommandSettings, config)
+        planned.append(PlannedRun(draft.row, draft.arm, draft.repeat, words, settings))
     _refuse_equal(study, planned)
     return planned
 

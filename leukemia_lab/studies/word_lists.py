@@ -151,16 +151,13 @@ def _keys_rows_differ_in(lists: Sequence[WordList]) -> list[str]:
     What some rows set at one budget alone saves time, and is not what they are there for: `optim=sgd`.
     """
     rows: dict[int, dict[str, list[str]]] = {}
-    own_keys: set[str] = set()
-    for own in lists:
-        if own.owner == "rows":
-            rows.setdefault(own.number, {}).update(
-                {word.key_or_group: single_words(word) for word in own.words}
-            )
-            own_keys |= {word.key_or_group for word in own.words if own.budget is None}
-    values = {key: [row.get(key, []) for row in rows.values()] for row in rows.values() for key in row}
+    always: set[str] = set()
+    for own in (own for own in lists if own.owner == "rows"):
+        rows.setdefault(own.number, {}).update({word.key_or_group: single_words(word) for word in own.words})
+        always |= {word.key_or_group for word in own.words if own.budget is None}
     return [
         key
-        for key, of_rows in values.items()
-        if len({value for of_row in of_rows for value in of_row}) > 1 or (key in own_keys and [] in of_rows)
+        for key in {key: None for row in rows.values() for key in row}
+        if len({value for row in rows.values() for value in row.get(key, [])}) > 1
+        or (key in always and any(key not in row for row in rows.values()))
     ]
