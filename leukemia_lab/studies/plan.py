@@ -37,8 +37,13 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """Its row and arm, and the repeat after the first: `KNN (subject_kfold, repeat 1)`."""
-        return f"{self.row.name} ({self.arm}{f', repeat {self.repeat}' if self.repeat > 0 else ''})"
+        """`run_name` of it."""
+        return run_name(self.row, self.arm, self.repeat)
+
+
+def run_name(row: StudyRow, arm: str, repeat: int) -> str:
+    """The row and arm, and the repeat after the first: `KNN (subject_kfold, repeat 1)`."""
+    return f"{row.name} ({arm}{f', repeat {repeat}' if repeat > 0 else ''})"
 
 
 @dataclass(frozen=True)

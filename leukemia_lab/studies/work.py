@@ -22,7 +22,7 @@ from leukemia_lab.runs.record import RunFolder
 from leukemia_lab.schema import EvaluateSettings
 from leukemia_lab.schema.study import StudyRow
 from leukemia_lab.studies.definition import Study
-from leukemia_lab.studies.plan import PlannedRun
+from leukemia_lab.studies.plan import PlannedRun, run_name
 from leukemia_lab.sweeping.carrying_out import carry_out
 from leukemia_lab.sweeping.engine import POLL_SECONDS
 from leukemia_lab.sweeping.job import JobEnd
@@ -44,8 +44,8 @@ class StudyRun:
 
     @property
     def name(self) -> str:
-        """Its row and arm, and the repeat after the first: `KNN (subject_kfold, repeat 1)`."""
-        return f"{self.row.name} ({self.arm}{f', repeat {self.repeat}' if self.repeat > 0 else ''})"
+        """`run_name` of it."""
+        return run_name(self.row, self.arm, self.repeat)
 
 
 def study_folder(study: Study, planned: Sequence[PlannedRun], given: Path | None) -> Path:

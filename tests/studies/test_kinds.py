@@ -178,7 +178,9 @@ def test_the_answer_of_negative_controls_names_every_baseline_that_is_beaten_or_
     rows["file size only"] = {"baseline": True}  # it has failed
     worse = {place: run_of(tmp_path, f"{place[0]}3", 2.5 if place[0] != "net" else 0.1) for place in runs}
     words = findings_of(study_results(tmp_path, worse, rows, kind="negative_controls")).headline
-    assert "is worse than size only, colour only and border only; is not compared with file size only." in words
+    assert (
+        "is worse than size only, colour only and border only; is not compared with file size only." in words
+    )
     leaky = {place: run_of(tmp_path, f"{place[0]}2", 1.0, stamps=["LEAKY"]) for place in runs}
     words = words_of(findings_of(study_results(tmp_path, leaky, rows, kind="negative_controls")))
     assert "the net has learnt from cells of some of them (LEAKY)" in words
