@@ -24,7 +24,9 @@ def analysis(results: StudyResults) -> Analysis:
         run for row in results.rows if row.member and (run := results.of(row, results.arm)) is not None
     ]
     if len(members) < 2:
-        return Analysis(f"Fewer than two members of the ensemble have finished. {best_words(results)}", ())
+        return Analysis(
+            f"Fewer than two members of the ensemble have finished. {best_words(results, results.arm)}", ()
+        )
     ensemble = ensemble_result([run.path for run in members], part, standard_evaluation())
     runs = {row.name: run for row in results.rows if (run := results.of(row, results.arm)) is not None}
     found = table_differences(

@@ -28,29 +28,30 @@ class Analysis:
 
 def plain(results: StudyResults) -> Analysis:
     """The table alone, and what the baselines say."""
-    return Analysis(best_words(results), (results_section(results), *baseline_sections(results)))
+    words = best_words(results, results.arm)
+    return Analysis(words, (results_section(results), *baseline_sections(results)))
 
 
-def best_words(results: StudyResults) -> str:
-    """The best row under the last arm, all of them where several are equal, and the baselines that are as good."""
+def best_words(results: StudyResults, arm: str) -> str:
+    """The best row under an arm, all of them where several are equal, and the baselines that are as good."""
     metric = results.study.node.metric
-    values = _values(results, results.rows)
+    values = _values(results, results.rows, arm)
     if not values:
-        return "No run has a result."
+        return f"No run under {arm} has a result."
     best = max(values.values(), key=lambda value: better(metric) * value)
     names = [name for name, value in values.items() if value == best]
     ahead = [
         f"{name}, {decimal(value)}"
-        for name, value in _values(results, results.baselines).items()
+        for name, value in _values(results, results.baselines, arm).items()
         if better(metric) * (value - best) >= 0
     ]
-    words = f"Best by {metric_name(metric)} under {results.arm}: {and_joined(names)}, {decimal(best)}."
+    words = f"Best by {metric_name(metric)} under {arm}: {and_joined(names)}, {decimal(best)}."
     return f"{words} No worse is {and_joined(ahead)}." if ahead else words
 
 
-def _values(results: StudyResults, rows: Sequence[StudyRow]) -> dict[str, float]:
-    """The study's metric under the last arm by row, of the rows that have it, as it is printed: to three decimals."""
-    found = {row.name: results.metric(row, results.arm, results.study.node.metric) for row in rows}
+def _values(results: StudyResults, rows: Sequence[StudyRow], arm: str) -> dict[str, float]:
+    """The study's metric under an arm by row, of the rows that have it, as it is printed: to three decimals."""
+    found = {row.name: results.metric(row, arm, results.study.node.metric) for row in rows}
     return {
         name: round(metric["value"], 3)
         for name, metric in found.items()
@@ -202,7 +203,8 @@ def ablation(results: StudyResults) -> Analysis:
     """The table, and the differences from its first row: what the ablation leaves out or puts in."""
     apart = differences_section(results)
     sections = (results_section(results), apart, *baseline_sections(results))
-    return Analysis(f"{best_words(results)} {apart.sentences[0]}", sections)
+    best = [best_words(results, arm) for arm in results.arms]
+    return Analysis(" ".join([*best, apart.sentences[0]]), sections)
 
 
 def _of_arm(results: StudyResults, arm: str) -> dict[str, RunResult]:

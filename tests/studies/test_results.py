@@ -115,7 +115,7 @@ def test_less_is_better_of_a_loss(results: StudyResults) -> None:
     assert section.table is not None
     assert section.table.rows[0][2].startswith("−")
     assert [(row[0], row[3]) for row in section.table.rows] == [("good", "yes"), ("bad", "not shown")]
-    assert tables.best_words(of_runs(results, "brier", lambda _: True)).startswith(
+    assert tables.best_words(of_runs(results, "brier", lambda _: True), "b").startswith(
         "Best by Brier score under b: good"
     )
 
@@ -130,9 +130,9 @@ def test_the_best_is_not_one_of_equals_and_a_baseline_that_is_better_is_named(
         )
         return StudyResults(results.study, "cpu", tuple(runs))
 
-    assert "under b: good and bad, 0." in tables.best_words(swapped({"bad": "good"}))
-    assert "No worse" not in tables.best_words(results)
-    words = tables.best_words(swapped({"ruler": "good", "good": "bad"}))
+    assert "under b: good and bad, 0." in tables.best_words(swapped({"bad": "good"}), "b")
+    assert "No worse" not in tables.best_words(results, "b")
+    words = tables.best_words(swapped({"ruler": "good", "good": "bad"}), "b")
     assert "under b: good and bad, 0." in words
     assert " No worse is ruler, 0." in words
 
