@@ -61,7 +61,7 @@ def _beaten_words(results: StudyResults) -> list[str]:
         ]
         if words and results.of(row, results.arm) is not None:
             value = f"{metric_name(metric)} {results.shown(row, results.arm, metric)} under {results.arm}"
-            sentences.append(f"{row.name} ({value}) {'; '.join(words)}.")
+            sentences.append(f"{row.name}, {value}, {'; '.join(words)}.")
     return sentences
 
 

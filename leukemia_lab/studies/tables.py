@@ -78,7 +78,7 @@ def results_section(results: StudyResults) -> Section:
         for row in (*results.rows, *results.baselines)
     )
     return Section(
-        f"{metric_name(metric)} on the {results.study.node.part} part",
+        f"{heading(metric)} on the {results.study.node.part} part",
         (about_cells(results),),
         StudyTable(("", *results.arms), rows, note=about_intervals(results)),
     )

@@ -172,7 +172,7 @@ def test_the_answer_of_negative_controls_names_every_baseline_that_is_beaten_or_
     rows = {name: {"baseline": name != "net"} for name in qualities}
     findings = findings_of(study_results(tmp_path, runs, rows, kind="negative_controls"))
     assert findings.headline.endswith(
-        " under a) beats size only and border only; is not shown to beat colour only."
+        " under a, beats size only and border only; is not shown to beat colour only."
     )
     assert "none of them was in the training part" in words_of(findings)
     rows["file size only"] = {"baseline": True}  # it has failed
