@@ -82,14 +82,16 @@ def _arm(panel: Panel, prices: Sequence[LeakagePrice], arm: Arm) -> None:
 
 
 def _words(panel: Panel, row: int, price: LeakagePrice) -> None:
-    """The gap between the leaky and the honest arm."""
+    """The gap between the leaky and the honest arm, with the interval that the verdict is by: Holm's."""
     gap = price.gaps.get(("random", "merged"))
     after = 1 + 10 / panel.width
     if gap is None or gap.value is None:
         panel.text(after, row, "no gap: an arm is missing", on=panel.along, color=QUIET)
         return
     found, words = _verdict(gap)
-    interval = "no interval" if gap.low is None else f"{_signed(gap.low)} to {_signed(gap.high)}"
+    interval = (
+        "no interval" if gap.low_holm is None else f"{_signed(gap.low_holm)} to {_signed(gap.high_holm)}"
+    )
     weight = "bold" if found else "normal"
     panel.text(after, row - 0.13, f"{_signed(gap.value)} {words}", on=panel.along, weight=weight, size=11.0)
     panel.text(after, row + 0.2, f"random − merged, {interval}", on=panel.along, color=QUIET)
@@ -115,5 +117,9 @@ def _sentence(price: LeakagePrice) -> str:
     gap = price.gaps.get(("random", "merged"))
     if gap is None or gap.value is None:
         return f"{price.model} has AUROC {arms}"
-    interval = "" if gap.low is None else f" ({_signed(gap.low)} to {_signed(gap.high)})"
+    interval = (
+        ""
+        if gap.low_holm is None
+        else f" ({_signed(gap.low_holm)} to {_signed(gap.high_holm)} with Holm's correction)"
+    )
     return f"{price.model} has AUROC {arms}, random less merged {_signed(gap.value)}{interval}: {_verdict(gap)[1]}"

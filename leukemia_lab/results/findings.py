@@ -39,7 +39,7 @@ class Findings:
     """A study's results: `rows` are those of table.csv, `failures` name the runs that have none.
 
     `headline` answers the question in a sentence or two, `data` says what data they are of, `stamps` what makes them
-    less than honest.
+    less than honest, `overruled` the words of the command line that changed the study.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Findings:
     sections: tuple[Section, ...]
     rows: tuple[Mapping[str, Any], ...]
     failures: tuple[str, ...]
+    overruled: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As study.json has it."""
@@ -70,7 +71,7 @@ class Findings:
             )
             for section in document["sections"]
         )
-        lists = {key: tuple(document[key]) for key in ("stamps", "rows", "failures")}
+        lists = {key: tuple(document[key]) for key in ("stamps", "rows", "failures", "overruled")}
         return cls(**{**document, **lists, "sections": sections})
 
 

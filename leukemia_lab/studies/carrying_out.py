@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from leukemia_lab.config import faults_error
+from leukemia_lab.errors import ConfigError, RunError
 from leukemia_lab.preflight import build_faults
-from leukemia_lab.results.findings import Findings
+from leukemia_lab.results.findings import Findings, read_findings
 from leukemia_lab.runs.record import made_folder
 from leukemia_lab.schema.study import Budget
 from leukemia_lab.studies.definition import Study, read_study
@@ -29,6 +31,7 @@ class PreparedStudy:
     budget: Budget
     planned: tuple[PlannedRun, ...]
     folder: Path
+    given: tuple[str, ...]
 
 
 def prepared(name: str, budget: Budget, folder: Path | None, words: Words) -> PreparedStudy:
@@ -45,14 +48,27 @@ def prepared(name: str, budget: Budget, folder: Path | None, words: Words) -> Pr
         faults += [f"{study.name}, {run.row.name}: {fault}" for fault in found]
     if faults:
         raise faults_error(faults)
-    return PreparedStudy(study, budget, tuple(planned), study_folder(study, planned, folder))
+    chosen = study_folder(study, planned, folder)
+    _refuse_another(study, chosen)
+    return PreparedStudy(study, budget, tuple(planned), chosen, words.overrides)
+
+
+def _refuse_another(study: Study, folder: Path) -> None:
+    """Raise ConfigError where `folder` holds the findings of a study of another name, which would be replaced."""
+    with suppress(RunError):  # there are none, or none that can be read
+        held = read_findings(folder).name
+        if held != study.name:
+            raise ConfigError(
+                f"study.folder={folder} holds the study {held}, whose tables would be lost: give {study.name} another "
+                "folder"
+            )
 
 
 def carry_out_study(prepared: PreparedStudy, command: Sequence[str]) -> Findings:
     """Train and evaluate what is not yet, and write everything; `command` is what the user typed."""
     folder = made_folder(prepared.folder, "study.folder")
     runs = do_runs(prepared.study, prepared.planned, folder)
-    results = StudyResults(prepared.study, prepared.budget, tuple(runs))
+    results = StudyResults(prepared.study, prepared.budget, tuple(runs), prepared.given)
     findings = findings_of(results)
     write(findings, results, folder, command)
     return findings

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from leukemia_lab.config import standard_evaluation
-from leukemia_lab.pages.formats import counted, estimate, metric_name
+from leukemia_lab.pages.formats import estimate, metric_name
 from leukemia_lab.results.ensembles import EnsembleResult, ensemble_result
 from leukemia_lab.results.findings import Section, StudyTable
-from leukemia_lab.results.run_result import RunResult
-from leukemia_lab.schema import NetModel
 from leukemia_lab.studies.pairing import NOT_PAIRED, Difference, table_differences
 from leukemia_lab.studies.results import StudyResults
-from leukemia_lab.studies.tables import Analysis, about_cells, about_intervals, best_words, better, heading
+from leukemia_lab.studies.tables import (
+    Analysis,
+    about_cells,
+    about_intervals,
+    best_words,
+    better,
+    heading,
+    trained_words,
+)
 
 RECIPE = "the recipe"
 
@@ -55,25 +61,11 @@ def analysis(results: StudyResults) -> Analysis:
         StudyTable(
             ("", "trained", metric_name(metric), f"difference from {RECIPE}"),
             rows,
-            note=f"{about_intervals(results)} Differences by the paired jackknife over subjects, p with Holm's "
-            "correction over the rows.",
+            note=f"{about_intervals(results)} Differences by the paired jackknife over subjects: p with Holm's "
+            "correction over the rows, intervals without.",
         ),
     )
     return Analysis(_headline(own["value"], papers, found, metric), (section, _all_metrics(ensemble)))
-
-
-def trained_words(run: RunResult) -> str:
-    """`8 epochs at most, from ImageNet's weights`: how far rows were trained, which they may differ in."""
-    settings = run.train_settings
-    if settings is None:
-        return ""
-    words = []
-    if isinstance(settings.model, NetModel):
-        words.append(f"{counted(settings.trainer.max_epochs, 'epoch')} at most")
-    if settings.model.net_node is not None:
-        source = "a file's" if settings.model.weights_path is not None else "ImageNet's"
-        words.append(f"from {source if settings.model.loads_weights else 'random'} weights")
-    return ", ".join(words)
 
 
 def _best_first(values: Mapping[str, float | None], metric: str) -> list[str]:
@@ -92,11 +84,12 @@ def _headline(
     if value is None or not papers:
         return f"{RECIPE.capitalize()} or the papers' rows have no {metric_name(metric)}."
     best = max(papers, key=lambda name: better(metric) * papers[name])
-    ahead = "better" if better(metric) * (value - papers[best]) > 0 else "which is not better"
-    told = "tell" if found[best].told_apart else "do not tell"
+    told = "by more than chance" if found[best].told_apart else "but by no more than chance allows"
+    ahead = better(metric) * (value - papers[best])
+    verdict = "the same" if ahead == 0 else f"{'better' if ahead > 0 else 'worse'}, {told}"
     return (
-        f"{RECIPE.capitalize()} reaches {metric_name(metric)} {value:.3f}, {ahead} than the best row of the papers, "
-        f"{best}, {papers[best]:.3f}; subjects {told} the two apart."
+        f"{RECIPE.capitalize()} reaches {metric_name(metric)} {value:.3f}, against {papers[best]:.3f} of the best row "
+        f"of the papers, {best}: {verdict}."
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from leukemia_lab.auditing.subject_probe import SubjectProbe
 from leukemia_lab.data.splits import LEAKY
 from leukemia_lab.evaluation.outcomes import Outcomes
 from leukemia_lab.evaluation.uncertainty import Interval, intervals
@@ -35,9 +37,7 @@ def analysis(results: StudyResults) -> Analysis:
     """The table, permuted labels against chance, the baselines, and the probe of each model's features."""
     permuted = [row for row in results.rows if _is_permuted(results, row)]
     models = tuple(row for row in results.rows if row not in permuted)
-    real = StudyResults(
-        results.study, results.budget, tuple(run for run in results.runs if run.row not in permuted)
-    )
+    real = replace(results, runs=tuple(run for run in results.runs if run.row not in permuted))
     chance, at_chance = _chance_section(results, permuted)
     beaten = baseline_sections(real)
     words = [at_chance, *_beaten_words(real)]
@@ -100,7 +100,12 @@ def _chance_section(results: StudyResults, rows: list[StudyRow]) -> tuple[Sectio
         f"{len(runs)} permutations together (Bonferroni)."
     )
     table = StudyTable(("", "AUROC", f"{CHANCE} inside"), shown, note=note)
-    return Section("Permuted labels", (words,), table), words
+    usual = [_holds_chance(_auroc_interval(run, part, 0.95)) for run in runs.values()]
+    alone = (
+        f"Taken singly at 95%, {usual.count('no')} of {len(usual)} intervals leave {CHANCE} out; one of twenty would "
+        "by chance, and somewhat more where subjects are few."
+    )
+    return Section("Permuted labels", (words, alone), table), words
 
 
 def _chance_words(found: Mapping[str, Interval], level: float) -> str:
@@ -138,6 +143,15 @@ def _auroc_interval(run: RunResult, part: str, level: float) -> Interval:
     return intervals(outcomes, level)["auroc"]
 
 
+def _carried_words(own: SubjectProbe) -> str:
+    """Whether the features tell subjects apart."""
+    if own.low is None or own.chance is None:
+        return "Whether the features carry the subject cannot be said: no interval."
+    if own.low > own.chance:
+        return "The features carry the subject: chance lies below the interval."
+    return "That the features carry the subject is not shown: chance lies in the interval or above it."
+
+
 def _probe_section(results: StudyResults, row: StudyRow) -> Section | None:
     """How well the features of a row's net tell subjects apart that it was not trained on."""
     run = results.of(row, results.arm)
@@ -160,11 +174,11 @@ def _probe_section(results: StudyResults, row: StudyRow) -> Section | None:
     )
     sentence = (
         f"{own.n_subjects} subjects of {own.n_cells} cells, told apart among those of their class and fold by Gaussian "
-        f"naive Bayes of principal components; {seen}. What lies above chance is what a random split of cells can "
-        "learn subjects by."
+        f"naive Bayes of principal components; {seen}. Subjects of fewer than five cells in a fold are left out. What "
+        "lies above chance is what a random split of cells can learn subjects by."
     )
     return Section(
         f"Which subject is it? Features of {row.name}",
-        (sentence,),
+        (_carried_words(own), sentence),
         StudyTable(("", "balanced accuracy over subjects", "chance"), rows),
     )

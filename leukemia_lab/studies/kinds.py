@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from leukemia_lab.data.source import SYNTHETIC
+from leukemia_lab.pages.formats import counted
 from leukemia_lab.results.findings import Findings
 from leukemia_lab.schema.study import Kind
 from leukemia_lab.studies import challenge, controls, leakage, paper, tables
 from leukemia_lab.studies.results import StudyResults, csv_rows
 from leukemia_lab.studies.tables import Analysis
 
+NO_RESULT = ("launcher", "sweep.")  # words that say how runs are done, which changes no result
 ANALYSES: dict[Kind, Callable[[StudyResults], Analysis]] = {
     "table": tables.plain,
     "paper": paper.analysis,
@@ -33,11 +35,17 @@ def findings_of(results: StudyResults) -> Findings:
         budget=results.budget,
         data=_data(results),
         stamps=results.stamps,
-        headline=analysis.headline,
+        headline=f"{_failed_words(results)}{analysis.headline}",
         sections=analysis.sections,
         rows=tuple(csv_rows(results, analysis.columns)),
         failures=results.failures,
+        overruled=tuple(word for word in results.given if not word.startswith(NO_RESULT)),
     )
+
+
+def _failed_words(results: StudyResults) -> str:
+    failed = len(results.runs) - len(results.finished)
+    return f"{failed} of {counted(len(results.runs), 'run')} failed. " if failed else ""
 
 
 def _data(results: StudyResults) -> str:

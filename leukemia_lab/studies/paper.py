@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from leukemia_lab.claims.check import CheckedClaim, ClaimsCheck, check_claims
@@ -22,6 +23,7 @@ from leukemia_lab.studies.tables import (
     baseline_sections,
     heading,
     results_section,
+    trained_words,
 )
 from leukemia_lab.wording import and_joined
 
@@ -45,7 +47,7 @@ def analysis(results: StudyResults) -> Analysis:
     sections = [
         _claims_section(check, metrics),
         *(_metric_section(results, rows, name, check.in_percent) for name in metrics),
-        *([results_section(results)] if len(rows) < len(results.rows) else []),  # rows without claims
+        results_section(results),
         *baseline_sections(results),
     ]
     columns = {row["name"]: {key: row[key] for key in row if key != "name"} for row in claims_table(check)}
@@ -55,19 +57,49 @@ def analysis(results: StudyResults) -> Analysis:
 def _headline(results: StudyResults, check: ClaimsCheck, rows: list[StudyRow]) -> str:
     """What is impossible, and how far the claimed accuracies lie from ours."""
     impossible = [row.claim.name for row in check.rows if row.verdict == "impossible"]
-    on_rates = f"{and_joined(impossible)} cannot be" if impossible else "No row is impossible by its rates"
+    on_rates = "No row is impossible by its rates"
+    if impossible:
+        on_rates = f"The figures claimed for {and_joined(impossible)} are impossible"
     rest = "the rest" if impossible else "the rows"
     on_set = f", and {rest} cannot be of one test set" if check.one_test_set is False else ""
-    gaps = []
-    for row in rows:
-        claimed, ours = claimed_value(row, FIRST, check.in_percent), results.metric(row, results.arm, FIRST)
-        if claimed is not None and ours is not None and ours["value"] is not None:
-            gaps.append(100 * (claimed - ours["value"]))
-    far = f" Claimed accuracies lie {span_words(gaps)} ours under {results.arm}." if gaps else ""
+    far = _distance_words(results, rows, check.in_percent)
     drawn = (
         " Ours are of drawn cells, which say nothing of the paper's." if SYNTHETIC in results.stamps else ""
     )
     return f"{on_rates}{on_set}.{far}{drawn}"
+
+
+def _distance_words(results: StudyResults, rows: list[StudyRow], in_percent: bool) -> str:
+    """How far claimed accuracies lie from ours under the last arm, of the models that tell classes apart."""
+    gaps, outside, without = [], 0, []
+    for row in rows:
+        claimed, ours = claimed_value(row, FIRST, in_percent), results.metric(row, results.arm, FIRST)
+        if claimed is None or ours is None or ours["value"] is None:
+            continue
+        if single_answer(results, row, results.arm) is not None:
+            without.append(row.name)
+            continue
+        gaps.append(100 * (claimed - ours["value"]))
+        outside += ours["low"] is not None and not ours["low"] <= claimed <= ours["high"]
+    words = f" {and_joined(without)}, as trained here, give every cell one answer." if without else ""
+    if not gaps:
+        return words
+    others = " of the others" if without else ""
+    return (
+        f"{words} Claimed accuracies{others} lie {span_words(gaps)} ours under {results.arm}, outside our interval in "
+        f"{outside} of {len(gaps)}."
+    )
+
+
+def single_answer(results: StudyResults, row: StudyRow, arm: str) -> str | None:
+    """The class that the row's model gives every cell under the arm; None where it tells cells apart."""
+    run = results.of(row, arm)
+    if run is None:
+        return None
+    table = run.predicted(results.study.node.part)
+    probabilities = table[[f"prob_{name}" for name in run.class_names]].to_numpy()
+    answers = set(probabilities.argmax(axis=1))
+    return run.class_names[answers.pop()] if len(answers) == 1 else None
 
 
 def span_words(points: list[float]) -> str:
@@ -126,20 +158,35 @@ def _metric_section(results: StudyResults, rows: list[StudyRow], name: str, in_p
         )
         for row in rows
     )
-    return Section(
-        f"{heading(name)}: claimed and ours",
-        (about_cells(results),)
-        if name == FIRST
-        else (AVERAGES,)
-        if name in ("precision", "f1", "recall")
-        else (),
-        StudyTable(
-            ("", "claimed", *results.arms, f"the claim against {results.arm}"),
-            found,
-            note=about_intervals(results),
-        ),
-        _drawing(results, rows, in_percent) if name == FIRST else None,
+    headers = ("", "claimed", *results.arms, f"the claim against {results.arm}")
+    title, note = f"{heading(name)}: claimed and ours", about_intervals(results)
+    if name != FIRST:
+        averaged = (AVERAGES,) if name in ("precision", "f1", "recall") else ()
+        return Section(title, averaged, StudyTable(headers, found, note=note))
+    trained = tuple(
+        (*words, "" if (run := results.of(row, results.arm)) is None else trained_words(run))
+        for words, row in zip(found, rows, strict=True)
     )
+    return Section(
+        title,
+        (about_cells(results), *_single_answers(results, rows)),
+        StudyTable((*headers, "ours, trained"), trained, note=note),
+        _drawing(results, rows, in_percent),
+    )
+
+
+def _single_answers(results: StudyResults, rows: list[StudyRow]) -> list[str]:
+    """By arm and class, which models give every cell one answer."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for arm, row in product(results.arms, rows):
+        answer = single_answer(results, row, arm)
+        if answer is not None:
+            found.setdefault((arm, answer), []).append(row.name)
+    return [
+        f"Under {arm} every cell is {answer} to our {and_joined(names)}: nothing was learnt in this budget, and "
+        "accuracy is the share of that class."
+        for (arm, answer), names in found.items()
+    ]
 
 
 def _drawing(results: StudyResults, rows: list[StudyRow], in_percent: bool) -> Plot:

@@ -26,11 +26,15 @@ TABLE = "table.csv"
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Every run of a study. `rows` are those of its table, `baselines` those that are there to be beaten."""
+    """Every run of a study. `rows` are those of its table, `baselines` those that are there to be beaten.
+
+    `given` are the words of the command line that came after the study's own.
+    """
 
     study: Study
     budget: str
     runs: tuple[StudyRun, ...]
+    given: tuple[str, ...] = ()
 
     @cached_property
     def arms(self) -> tuple[str, ...]:

@@ -19,6 +19,20 @@ from leukemia_lab.studies.words import Words
 from leukemia_lab.studies.writing import drawings, figure_names, markdown, write_figures
 
 PAGE, FIGURES = "results.md", "results"
+HOW_TO_READ = (
+    "How to read it:",
+    "",
+    "- An *arm* is a protocol, or a net, that each row was trained under. Under `random_cells` cells of one subject "
+    "are on both sides of the split; under `subject_kfold` subjects are predicted by models that never saw them.",
+    "- `0.810 (0.750–0.860)` is a value and its 95 % interval over new subjects. Few subjects make wide intervals.",
+    "- *p* is of the difference between two models on the same cells, corrected by Holm's method for how many were "
+    "compared; below 0.05 they are told apart.",
+    "- SYNTHETIC: the cells are drawn, so that no figure says anything of patients. LEAKY: the test part has subjects "
+    "that were learnt from. TWINS IGNORED: names that share cells counted as different subjects. PERMUTED LABELS: some "
+    "rows have labels that say nothing, on purpose.",
+    "- The fingerprint stands for the pixels and names of the data: the same fingerprint, the same data. What a budget "
+    "is stands in `docs/studies.md`, notes on each study in `experiments/<study>/README.md`.",
+)
 REAL = "python -m leukemia_lab.reproduce data=cnmc data.root=/data/C-NMC study.budget=full"
 
 
@@ -63,7 +77,9 @@ def page(found: Sequence[Findings], command: str) -> str:
     lines += [" ".join(f"**[{markdown_text(stamp)}]**" for stamp in stamps), ""]
     lines += [
         f"Made by `{command}`; the same page for C-NMC 2019 comes of `{REAL}`. Budget `{found[0].budget}`, "
-        f"{markdown_text(found[0].data)}. Each study has its own notes in `experiments/<study>/`.",
+        f"{markdown_text(found[0].data)}.",
+        "",
+        *HOW_TO_READ,
         "",
         "| study | in short |",
         "| --- | --- |",

@@ -11,6 +11,7 @@ from leukemia_lab.evaluation.comparison import LOWER_IS_BETTER
 from leukemia_lab.pages.formats import counted, decimal, metric_name
 from leukemia_lab.results.findings import Section, StudyTable
 from leukemia_lab.results.run_result import RunResult
+from leukemia_lab.schema import NetModel
 from leukemia_lab.schema.study import StudyRow
 from leukemia_lab.studies.pairing import NOT_PAIRED, Difference, corrected_together, differences_from
 from leukemia_lab.studies.results import StudyResults
@@ -68,6 +69,20 @@ def heading(metric: str) -> str:
 def better(metric: str) -> int:
     """1 where more of the metric is better, -1 where less is."""
     return -1 if metric in LOWER_IS_BETTER else 1
+
+
+def trained_words(run: RunResult) -> str:
+    """`8 epochs at most, from ImageNet's weights`: how far rows were trained, which they may differ in."""
+    settings = run.train_settings
+    if settings is None:
+        return ""
+    words = []
+    if isinstance(settings.model, NetModel):
+        words.append(f"{counted(settings.trainer.max_epochs, 'epoch')} at most")
+    if settings.model.net_node is not None:
+        source = "a file's" if settings.model.weights_path is not None else "ImageNet's"
+        words.append(f"from {source if settings.model.loads_weights else 'random'} weights")
+    return ", ".join(words)
 
 
 def results_section(results: StudyResults) -> Section:

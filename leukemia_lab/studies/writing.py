@@ -30,7 +30,7 @@ def show(findings: Findings, folder: Path) -> None:
     """Print the sections, what failed, and where the files are."""
     stamps = " ".join(f"[{stamp}]" for stamp in findings.stamps)
     RESULTS.print(Text(f"\n{findings.title} {stamps}".rstrip(), style="bold"))
-    RESULTS.print(f"{findings.question} Budget {findings.budget}, {findings.data}.", markup=False)
+    RESULTS.print(f"{findings.question} {about(findings)}", markup=False)
     RESULTS.print(findings.headline, markup=False)
     for section in findings.sections:
         RESULTS.print(Text(f"\n{section.title}", style="bold"))
@@ -42,6 +42,17 @@ def show(findings: Findings, folder: Path) -> None:
         RESULTS.print(f"failed: {failure}", markup=False, soft_wrap=True)
     names = ", ".join(str(folder / name) for name in (TEXT, TABLE, PAGE))
     RESULTS.print(f"\nall of it: {names}", markup=False, soft_wrap=True)
+
+
+def about(findings: Findings) -> str:
+    """What the figures are of, and what was changed for them."""
+    meaning = ", at which figures mean nothing" if findings.budget == "smoke" else ""
+    words = [f"Budget {findings.budget}{meaning}", findings.data]
+    if findings.overruled:
+        words.append(f"changed by {' '.join(findings.overruled)}")
+    if findings.source is not None:
+        words.append(f"claims: {findings.source}")
+    return f"{'; '.join(words)}."
 
 
 def write(findings: Findings, results: StudyResults, folder: Path, command: Sequence[str]) -> None:
@@ -88,11 +99,7 @@ def markdown(findings: Findings, figures: dict[str, str], folder: str, level: in
     lines = [f"{hashes} {findings.title}", "", markdown_text(findings.question), ""]
     if findings.stamps:
         lines += [" ".join(f"**[{markdown_text(stamp)}]**" for stamp in findings.stamps), ""]
-    meaning = ", at which figures mean nothing" if findings.budget == "smoke" else ""
-    about = [f"Budget `{findings.budget}`{meaning}", markdown_text(findings.data)]
-    if findings.source is not None:
-        about.append(f"claims: {markdown_text(findings.source)}")
-    lines += ["; ".join(about) + ".", "", markdown_text(findings.headline), ""]
+    lines += [markdown_text(about(findings)), "", markdown_text(findings.headline), ""]
     for section in findings.sections:
         lines += _markdown_section(section, figures, folder, f"{hashes}#")
     if findings.failures:

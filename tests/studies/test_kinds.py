@@ -72,7 +72,8 @@ def test_a_paper_is_told_what_is_impossible_and_how_far_its_claims_lie_from_ours
         for arm in ("random_cells", "subject_kfold")
     }
     findings = findings_of(study_results(tmp_path, runs, claims, kind="paper"))
-    assert findings.headline.startswith("KNN cannot be")
+    assert findings.headline.startswith("The figures claimed for KNN are impossible")
+    assert "of 2." in findings.headline  # how many claims lie outside our intervals
     assert "drawn cells" in findings.headline  # ours are no word on the paper's data
     by_row = {row["row"]: row for row in findings.rows}
     assert by_row["KNN"]["claim_verdict"] == "impossible"
@@ -81,6 +82,28 @@ def test_a_paper_is_told_what_is_impossible_and_how_far_its_claims_lie_from_ours
     ours = runs["VGG16", "subject_kfold"].metrics["test"]["accuracy"]
     points = 100 * (0.8297 - ours["value"])
     assert f"{abs(points):.1f} points {'above' if points > 0 else 'below'} ours" in words_of(findings)
+
+
+def test_models_that_give_every_cell_one_answer_are_named_and_no_measure_of_a_claim(tmp_path: Path) -> None:
+    claims = {name: {"claimed": {"accuracy": "95.00"}} for name in ("CNN", "lazy")}
+    runs = {(name, "a"): run_of(tmp_path, name, 1.0) for name in claims}
+    table = runs["lazy", "a"].predicted("test").assign(prob_ALL=0.7, prob_HEM=0.3)
+    object.__setattr__(runs["lazy", "a"], "predicted", lambda _: table)
+    findings = findings_of(study_results(tmp_path, runs, claims, kind="paper"))
+    assert "lazy, as trained here, give every cell one answer." in findings.headline
+    assert "Claimed accuracies of the others lie" in findings.headline
+    assert findings.headline.endswith("of 1.")
+    assert "Under a every cell is ALL to our lazy" in words_of(findings)
+    trained = next(section for section in findings.sections if section.title.startswith("Accuracy")).table
+    assert trained is not None
+    assert trained.headers[-1] == "ours, trained"
+    assert {row[-1] for row in trained.rows} == {"30 epochs at most, from random weights"}
+
+
+def test_the_headline_begins_with_what_failed(tmp_path: Path) -> None:
+    runs = {("CNN", "a"): run_of(tmp_path, "CNN", 1.0), ("CNN", "b"): run_of(tmp_path, "CNN-b", 1.0)}
+    findings = findings_of(study_results(tmp_path, runs, {"CNN": {}, "other": {}}))
+    assert findings.headline.startswith("2 of 4 runs failed. Best by AUROC")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +149,9 @@ def test_the_price_of_leakage_is_that_of_the_statistic_and_its_answer_names_the_
     gap = net.gaps["random", "merged"]
     assert gap.p_holm is not None
     assert gap.p_holm < 0.05
-    assert f"net {gap.value:.3f}" in findings.headline
+    assert f"net {gap.value:.3f} ({gap.low_holm:.3f} to {gap.high_holm:.3f})" in findings.headline
     assert "honest" not in findings.headline
+    assert "Between subjects, twins apart and subjects, twins merged no gap can be told" in findings.headline
     rows = {row["row"]: row for row in findings.rows}
     assert rows["net"]["gap_random_merged"] == gap.value
     assert rows["net"]["gap_random_merged_p_holm"] == gap.p_holm
@@ -156,6 +180,7 @@ def test_permuted_labels_that_are_not_at_chance_are_called_a_leak(
     fair = said({"first": 0.0, "second": 0.0})
     assert "With permuted labels 0.5 lies in all 2 intervals of AUROC at 99.50%, the narrowest 0." in fair
     assert "0.400 (0.300–0.500)" in fair
+    assert "Taken singly at 95%, 0 of 2 intervals leave 0.5 out" in fair
     leaking = said({"first": 0.0, "second": 3.0})
     assert "not at chance: second" in leaking
     monkeypatch.setattr(controls, "_auroc_interval", lambda *_: Interval(None, None))
@@ -175,6 +200,7 @@ def test_the_answer_of_negative_controls_names_every_baseline_that_is_beaten_or_
         " under a, beats size only and border only; is not shown to beat colour only."
     )
     assert "none of them was in the training part" in words_of(findings)
+    assert "The features carry the subject: chance lies below the interval." in words_of(findings)
     rows["file size only"] = {"baseline": True}  # it has failed
     worse = {place: run_of(tmp_path, f"{place[0]}3", 2.5 if place[0] != "net" else 0.1) for place in runs}
     words = findings_of(study_results(tmp_path, worse, rows, kind="negative_controls")).headline
@@ -232,7 +258,7 @@ def test_the_recipe_is_the_mean_of_its_members_and_is_said_to_win_only_where_it_
         return findings.headline
 
     better = headline(3.0, 0.5)
-    assert ", better than the best row of the papers, CNN" in better
-    assert better.endswith("; subjects tell the two apart.")
-    assert ", which is not better than the best row of the papers, CNN" in headline(0.5, 3.0)
-    assert headline(1.0, 1.6).endswith("; subjects do not tell the two apart.")
+    assert " of the best row of the papers, CNN: " in better
+    assert better.endswith(": better, by more than chance.")
+    assert headline(0.5, 3.0).endswith(": worse, by more than chance.")
+    assert headline(1.0, 1.6).endswith(": better, but by no more than chance allows.")

@@ -56,6 +56,15 @@ def test_a_study_trains_evaluates_once_writes_its_files_and_does_nothing_twice(
     assert run_study(path, folder, "data.bad_files=skip") == DONE
     assert run_study(path, folder, "data.bad_files=skip") == DONE
     assert records(folder) == before
+    # words that change results stand in the tables; the folder of one study is not another's
+    assert run_study(path, folder, "seed=3", "launcher=local") == DONE
+    assert "; changed by " in (folder / "table.md").read_text()
+    assert " seed=3" in (folder / "table.md").read_text()
+    assert "launcher" not in (folder / "table.md").read_text()
+    other = study_file(tmp_path, rows=[ROWS[0]], name="other")
+    assert run_study(other, folder) == BAD_INPUT
+    assert "holds the study mine" in " ".join(capsys.readouterr().err.split())
+    assert "seed=3" in (folder / "table.md").read_text()
     assert report.main([f"runs={folder}", f"output={tmp_path / 'report'}"]) == DONE
     assert "Does it beat forest?" in (tmp_path / "report" / "report.html").read_text()
 
