@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from omegaconf._utils import get_yaml_loader
 
 from leukemia_lab.claims.claim import Claim, is_percent
 from leukemia_lab.config import faults_error, schema_faults
@@ -75,17 +76,14 @@ def read_study(given: str) -> Study:
 
 
 def _read(name: str, path: Path) -> Study:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"study={path} cannot be read: {error}") from error
+    values = _values(path)
     if not isinstance(values, dict):
         raise ConfigError(f"study={path} holds no keys; title, question, rows and arms make a study")
     try:
-        values = json.loads(json.dumps(values, default=str))  # YAML makes a date of the title 2024-05-01
-    except (TypeError, ValueError) as error:  # and of the key 2024-05-01; an anchor can be a part of itself
+        values = json.loads(json.dumps(values))
+    except (TypeError, ValueError) as error:  # an anchor can be a part of itself, a !!binary is no text
         raise ConfigError(
-            f"study={path} cannot be used: {error}; a key like 2024-05-01 stands in quotes, and no list holds itself"
+            f"study={path} cannot be used: {error}; write plain text and numbers, and no list that holds itself"
         ) from error
     faults = schema_faults(StudyNode, values, sign=": ")
     if not faults:
@@ -94,6 +92,30 @@ def _read(name: str, path: Path) -> Study:
     if faults:
         raise faults_error([f"{path}: {fault}" for fault in faults])
     return Study(_as_name(name), path, node)
+
+
+def _values(path: Path) -> object:
+    """What the YAML at `path` holds; OmegaConf's reader refuses a key given twice, and reads dates as text."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no file {path}: give its path, study=/path/my.yaml") from error
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_not_read(path, error)) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"study={path} cannot be read: {error}") from error
+
+
+def _not_read(path: Path, error: yaml.MarkedYAMLError) -> str:
+    """Which line of the YAML cannot be read, and why."""
+    problem, mark = str(error.problem), error.problem_mark
+    place = f"{path}: " if mark is None else f"{path}, line {mark.line + 1}: "
+    key = problem.removeprefix("found duplicate key ")
+    if key != problem:
+        return f"{place}{key} is given twice: keep one"
+    if r"'\t'" in problem:
+        return f"{place}a tab cannot stand here: write spaces in place of tabs"
+    return f"study={path} cannot be read: {error}"
 
 
 def _claim_faults(node: StudyNode) -> list[str]:

@@ -139,22 +139,55 @@ def test_a_title_may_look_like_a_date(tmp_path: Path) -> None:
     path = study_file(tmp_path)
     path.write_text(path.read_text().replace("title: Mine", "title: 2024-05-01"))
     assert read_study(str(path)).node.title == "2024-05-01"
+    path.write_text(f"{path.read_text()}2024-05-01: x\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: 2024-05-01: no such key"):
+        read_study(str(path))
 
 
-@pytest.mark.parametrize(("line", "fault"), [("2024-05-01: x", "not date"), ("a: &a [*a]", "Circular")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metric: auroc\nmetric: f1\n", "line 2: metric is given twice: keep one"),
+        (
+            "rows:\n  - name: KNN\n    overrides: []\n    overrides: [model=knn]\n",
+            "line 4: overrides is given",
+        ),
+        ("rows:\n\t- name: KNN\n", "line 2: a tab cannot stand here: write spaces in place of tabs"),
+    ],
+)
+def test_a_key_given_twice_and_a_tab_are_refused_with_file_and_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_study(str(path))
+    assert str(caught.value).startswith(f"{path}, {said}")
+
+
+def test_a_yaml_that_cannot_be_read_for_another_reason_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: a: b\n")
+    with pytest.raises(ConfigError, match=r"(?s)mine\.yaml cannot be read: mapping values.*line 1"):
+        read_study(str(path))
+
+
+@pytest.mark.parametrize(("line", "fault"), [("a: !!binary aGk=", "bytes"), ("a: &a [*a]", "Circular")])
 def test_what_yaml_reads_but_is_no_plain_value_is_refused_with_the_file(
     tmp_path: Path, line: str, fault: str
 ) -> None:
     path = study_file(tmp_path)
     path.write_text(f"{path.read_text()}{line}\n")
-    with pytest.raises(ConfigError, match=rf"^study=.*mine\.yaml cannot be used: .*{fault}.*; a key like"):
+    with pytest.raises(
+        ConfigError, match=rf"^study=.*mine\.yaml cannot be used: .*{fault}.*; write plain text"
+    ):
         read_study(str(path))
 
 
 def test_what_is_no_study_is_told_apart_from_a_study_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Did you mean vgg13_paper\?"):
         read_study("vgg13_papr")
-    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read"):
+    with pytest.raises(ConfigError, match=r"there is no file .*none\.yaml: give its path"):
         read_study(str(tmp_path / "none.yaml"))
     words = tmp_path / "words.yaml"
     words.write_text(yaml.safe_dump(["a"]))
