@@ -45,6 +45,8 @@ SUPPLIED = {
     "search.sampler": ("seed",),
     "search.pruner": (),
 }
+# What Pydantic calls in the words of JSON, in those of a user.
+KINDS = {"a valid string": "text", "a valid array": "a list, [a, b]", "an object": "keys with values"}
 
 
 @cache
@@ -261,7 +263,8 @@ def _choices(fault: Mapping[str, Any]) -> list[str]:
 
 
 def _allowed(fault: Mapping[str, Any]) -> str:
-    return ", ".join(_choices(fault)) or str(fault["msg"]).removeprefix("Input should be ")
+    said = str(fault["msg"]).removeprefix("Input should be ")
+    return ", ".join(_choices(fault)) or KINDS.get(said, said)
 
 
 def _select(values: Any, key: str) -> Any:

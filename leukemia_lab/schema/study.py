@@ -11,7 +11,6 @@ from leukemia_lab.schema.fields import Count, Metric, Node, Share
 Budget = Literal["smoke", "cpu", "full"]
 Kind = Literal["table", "paper", "leakage_price", "negative_controls", "ablation", "challenge"]
 ClaimedMetric = Literal["accuracy", "sensitivity", "specificity", "precision", "recall", "f1"]
-Overrides = list[str]
 LEAKAGE_ARMS = ("random", "apart", "merged")
 
 
@@ -20,6 +19,18 @@ def _as_printed(value: object) -> object:
         raise ValueError(
             f'{value}: write it in quotes, with the digits that are printed: "91.20" says more than 91.2'
         )
+    return value
+
+
+def _word(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} cannot be used; allowed: text, model=knn")
+    return value
+
+
+def _word_list(value: object) -> object:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} cannot be used; allowed: a list in brackets, [model=knn]")
     return value
 
 
@@ -32,6 +43,7 @@ def _different_names(parts: list[Any]) -> list[Any]:
 
 
 Printed = Annotated[str, BeforeValidator(_as_printed)]
+Overrides = Annotated[list[Annotated[str, BeforeValidator(_word)]], BeforeValidator(_word_list)]
 
 
 class StudyPart(Node):

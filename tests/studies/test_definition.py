@@ -66,9 +66,18 @@ def test_a_study_of_ones_own_is_named_by_its_file_or_its_folder(tmp_path: Path) 
             "rows[1] 'SVM': override: no such key (given []). Did you mean overrides?",
         ),
         ({"arms": [{"overrides": []}]}, "arms[0]: name: not set; give name: …"),
-        ({"arms": [{"name": 16, "overrides": []}]}, "arms[0]: name: 16 cannot be used"),
-        ({"rows": [*ROWS, "SVM"]}, "rows[2]: 'SVM' cannot be used"),
+        ({"arms": [{"name": 16, "overrides": []}]}, "arms[0]: name: 16 cannot be used; allowed: text"),
+        ({"rows": [*ROWS, "SVM"]}, "rows[2]: 'SVM' cannot be used; allowed: keys with values"),
+        ({"rows": "KNN"}, "rows: 'KNN' cannot be used; allowed: a list, [a, b]"),
         ({"rows": [ROWS[0] | {"overrides": ["model=knn", 3]}]}, "rows[0] 'KNN': overrides[1]: 3 cannot be"),
+        (
+            {"rows": [ROWS[0] | {"overrides": [{"model": "knn"}]}]},
+            "rows[0] 'KNN': overrides[0]: {'model': 'knn'} cannot be used; allowed: text, model=knn",
+        ),
+        (
+            {"rows": [ROWS[0] | {"budgets": {"cpu": "model=knn"}}]},
+            "budgets.cpu: 'model=knn' cannot be used; allowed: a list in brackets, [model=knn]",
+        ),
         ({"claims": {"n_cell": 5}}, "claims.n_cell: no such key (given 5). Did you mean n_cells?"),
         ({"rows": [ROWS[0] | {"baseline": True}]}, "none is there to beat them"),
         (
