@@ -95,11 +95,22 @@ def is_percent(claims: Sequence[Claim]) -> bool:
     """Whether a table is in percent: one of its numbers is above 1, or has a percent sign; else in fractions.
 
     Raises:
-        ClaimError: a number is above 100 %, or a whole row or column of a table in percent is at most 1, not all 0 and
-            without percent signs, so that it seems to be in fractions; names all of these.
+        ClaimError: `scale_faults`.
+    """
+    faults = scale_faults(claims)
+    if faults:
+        raise ClaimError(*faults)
+    return _has_percent(claims)
+
+
+def scale_faults(claims: Sequence[Claim], all_rows: bool = True) -> list[str]:
+    """Each number above 100 %, and each row or column of a table in percent that seems to be in fractions.
+
+    That is at most 1, not all 0, and without percent signs. Without `all_rows`, where others could not be read, nothing
+    is said of columns, whose highest number may be in one of those.
     """
     faults = []
-    percent = any(claim.percent_signs or max(claim.rates.values(), default=0) > 1 for claim in claims)
+    percent = _has_percent(claims)
     for claim in claims:
         for metric, value in claim.rates.items():
             if value > 100:
@@ -110,17 +121,19 @@ def is_percent(claims: Sequence[Claim]) -> bool:
                 f"{claim.name}: its numbers are at most {highest} in a table in percent: write the row in percent as "
                 "the rest, or with percent signs if it is meant so"
             )
-    for metric in METRICS:
+    for metric in METRICS if percent and all_rows else ():
         column = [claim.rates[metric] for claim in claims if metric in claim.rates]
         signed = any(metric in claim.percent_signs for claim in claims)
-        if percent and not signed and 0 < max(column, default=Decimal(0)) <= 1:
+        if not signed and 0 < max(column, default=Decimal(0)) <= 1:
             faults.append(
                 f"column {metric} is at most {max(column)} in a table in percent: write it in percent as the rest; if "
                 f'it is meant so, with its sign: "{max(column)}%"'
             )
-    if faults:
-        raise ClaimError(*faults)
-    return percent
+    return faults
+
+
+def _has_percent(claims: Sequence[Claim]) -> bool:
+    return any(claim.percent_signs or max(claim.rates.values(), default=0) > 1 for claim in claims)
 
 
 def true_values(printed: Decimal, percent: bool, cut_off: bool = False) -> Interval:

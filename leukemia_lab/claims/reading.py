@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from leukemia_lab.claims.claim import METRICS, Claim, canonical
+from leukemia_lab.claims.claim import METRICS, Claim, canonical, scale_faults
 from leukemia_lab.errors import ClaimError
 from leukemia_lab.wording import nearest
 
@@ -29,8 +29,8 @@ def read_claims(path: Path) -> ClaimedTable:
     in the result and else ignored.
 
     Raises:
-        ClaimError: the file cannot be read, no column is a metric, or rows are not as their header says; names file,
-            line and column of all these rows.
+        ClaimError: the file cannot be read, no column is a metric, or rows are not as their header says, with file,
+            line and column of all these; numbers are above 100 % or not all in percent.
     """
     header, rows = _table(path)
     columns = [canonical(heading) for heading in header]
@@ -47,6 +47,7 @@ def read_claims(path: Path) -> ClaimedTable:
             claims.append(_claim(line, header, names, row))
         except ClaimError as error:
             faults += [f"{path}, line {line}: {fault}" for fault in error.faults]
+    faults += [f"{path}: {fault}" for fault in scale_faults(claims, all_rows=not faults)]
     if faults:
         raise ClaimError(*faults)
     others = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from omegaconf._utils import get_yaml_loader
 
-from leukemia_lab.claims.claim import Claim, is_percent
+from leukemia_lab.claims.claim import Claim, scale_faults
 from leukemia_lab.config import faults_error, schema_faults
 from leukemia_lab.errors import ClaimError, ConfigError
 from leukemia_lab.schema.study import StudyNode
@@ -119,7 +119,7 @@ def _not_read(path: Path, error: yaml.MarkedYAMLError) -> str:
 
 
 def _claim_faults(node: StudyNode) -> list[str]:
-    """The claims that cannot be read, else those that are no percentages where the others are."""
+    """The claims that cannot be read, and those that are no percentages where the others are."""
     claims: list[Claim] = []
     faults: list[str] = []
     for place, row in enumerate(node.rows):
@@ -127,12 +127,7 @@ def _claim_faults(node: StudyNode) -> list[str]:
             claims.append(Claim.of(f"rows[{place}] {row.name!r}: claimed", row.claims))
         except ClaimError as error:
             faults += error.faults
-    if not faults:
-        try:
-            is_percent(claims)
-        except ClaimError as error:
-            faults += error.faults
-    return faults
+    return [*faults, *scale_faults(claims, all_rows=not faults)]
 
 
 def _as_name(given: str) -> str:

@@ -115,6 +115,32 @@ def test_the_faults_of_all_rows_are_reported_together(
     ]
 
 
+def test_numbers_above_100_percent_or_in_fractions_are_named_with_the_file_and_the_rows_faults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("model,accuracy,f1\na,101.2,90\nb,0.91,0.9\nc,91.2x,90\n", encoding="utf-8")
+    assert check_claims.main([str(table)]) == BAD_INPUT
+    first, *faults = capsys.readouterr().err.replace("\n  ", "\0").replace("\n", "").split("\0")
+    assert first == "ClaimError: 3 faults:"
+    unreadable, above, fraction = [fault.removeprefix(str(table)) for fault in faults]
+    assert unreadable.startswith(", line 4: c: accuracy is '91.2x', no rate")
+    assert above.startswith(": a: accuracy 101.2 is above 100 %")
+    assert fraction.startswith(": b: its numbers are at most 0.91 in a table in percent")
+
+
+def test_of_a_column_nothing_is_said_where_its_highest_number_may_be_one_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text('model,accuracy,f1\na,91.2,0.9\nb,91.2,"92,3"\n', encoding="utf-8")
+    assert check_claims.main([str(table)]) == BAD_INPUT
+    assert "column f1" not in capsys.readouterr().err
+    table.write_text("model,accuracy,f1\na,91.2,0.9\nb,91.2,0.92\n", encoding="utf-8")
+    assert check_claims.main([str(table)]) == BAD_INPUT
+    assert f"ClaimError: {table}: column f1 is at most 0.92" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -144,6 +144,13 @@ def test_all_claims_that_are_no_percentages_are_named_at_once(tmp_path: Path) ->
     )
 
 
+def test_a_claim_that_cannot_be_read_hides_none_that_is_no_percentage(tmp_path: Path) -> None:
+    rows = [ROWS[0] | {"claimed": {"accuracy": "91,2"}}, ROWS[1] | {"claimed": {"accuracy": "120"}}]
+    comma, above = faults_of(study_file(tmp_path, rows=rows, kind="paper"))
+    assert comma.startswith("rows[0] 'KNN': claimed: accuracy is '91,2'")
+    assert above.startswith("rows[1] 'forest': claimed: accuracy 120 is above 100 %")
+
+
 def test_a_title_may_look_like_a_date(tmp_path: Path) -> None:
     path = study_file(tmp_path)
     path.write_text(path.read_text().replace("title: Mine", "title: 2024-05-01"))
