@@ -125,6 +125,11 @@ class StudyNode(Node):
             faults.append("kind challenge compares with an ensemble; mark its rows by member: true")
         if self.kind == "paper" and not any(row.claims for row in self.rows if not row.baseline):
             faults.append('kind paper compares with claims; give a row its claimed: {accuracy: "91.20"}')
+        faults += [
+            f"rows[{place}] {row.name!r}: a baseline's claims are not used; leave out claimed, or baseline: true"
+            for place, row in enumerate(self.rows)
+            if row.baseline and row.claims
+        ]
         claiming = [repr(row.name) for row in self.rows if row.claims]
         if self.kind != "paper" and claiming:
             faults.append(

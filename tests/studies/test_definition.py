@@ -79,6 +79,16 @@ def test_a_study_of_ones_own_is_named_by_its_file_or_its_folder(tmp_path: Path) 
             "budgets.cpu: 'model=knn' cannot be used; allowed: a list in brackets, [model=knn]",
         ),
         ({"claims": {"n_cell": 5}}, "claims.n_cell: no such key (given 5). Did you mean n_cells?"),
+        (
+            {
+                "kind": "paper",
+                "rows": [
+                    ROWS[0] | {"claimed": {"accuracy": "91.20"}},
+                    ROWS[1] | {"claimed": {"accuracy": "91.20"}, "baseline": True},
+                ],
+            },
+            "rows[1] 'forest': a baseline's claims are not used; leave out claimed, or baseline: true",
+        ),
         ({"rows": [ROWS[0] | {"baseline": True}]}, "none is there to beat them"),
         (
             {"kind": "paper", "rows": [ROWS[0] | {"claimed": {"accuracy": "91,20"}}]},
