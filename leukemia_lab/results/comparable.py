@@ -76,7 +76,7 @@ def _other_labels(first: RunResult, run: RunResult) -> str:
         said = f"labels of {one.path} were permuted ({seed}), those of {other.path} were not"
     return (
         f"{said}: a difference would be the labels' and not the models'. Compare runs of the same permute_labels; "
-        "those of permuted labels are compared with chance"
+        "those of permuted labels are compared with chance: python -m leukemia_lab.study study=negative_controls"
     )
 
 

@@ -40,7 +40,7 @@ def test_other_labels_are_refused_whichever_run_has_them(tmp_path: Path, kind: s
         run_of(tmp_path / name, permuted, kind=kind, folds=folds)
         for name, permuted in (("plain", None), ("first", 0), ("second", 1))
     ]
-    words = "labels of .*/first were permuted .permute_labels=0., those of .*/plain were not"
+    words = "labels of .*/first were permuted .permute_labels=0., those of .*/plain were not.*study=negative_controls$"
     for pair in ([runs[0], runs[1]], [runs[1], runs[0]]):
         with pytest.raises(RunError, match=words):
             require_comparable(pair)
