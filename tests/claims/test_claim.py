@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import re
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from leukemia_lab.claims.claim import Claim, canonical, is_percent, true_values
+from leukemia_lab.claims.claim import METRICS, SPELLINGS, Claim, canonical, is_percent, true_values
 from leukemia_lab.errors import ClaimError
 
 
@@ -20,7 +22,9 @@ from leukemia_lab.errors import ClaimError
         ("RECALL", "sensitivity"),
         ("F1-score", "f1"),
         ("f1 [%]", "f1"),
-        ("ACC", "accuracy"),
+        ("Acc.", "accuracy"),
+        ("Sens, %", "sensitivity"),
+        ("F1 score", "f1"),
         ("N_cells", "n_cells"),
         ("AUC", None),
         ("Precision (macro)", None),
@@ -28,6 +32,17 @@ from leukemia_lab.errors import ClaimError
 )
 def test_headings_are_known_in_any_usual_spelling(heading: str, meaning: str | None) -> None:
     assert canonical(heading) == meaning
+
+
+def test_the_docs_name_every_heading_that_is_known() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "claims.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    for metric in METRICS:
+        row = next(row for row in rows if f"`{metric}`" in row.lower())
+        named = [
+            heading.replace("-", "_").replace(" ", "_").lower() for heading in re.findall("`(.+?)`", row)
+        ]
+        assert sorted(named) == sorted([metric, *SPELLINGS[metric]])
 
 
 @pytest.mark.parametrize(
