@@ -10,7 +10,7 @@ from leukemia_lab.command import DONE, SOME_FAILED, guarded
 from leukemia_lab.errors import ConfigError
 from leukemia_lab.studies.words import BUDGET, parsed
 
-STUDY, FOLDER = "study", "study.folder"
+STUDY, FOLDER, DRY = "study", "study.folder", "study.dry"
 USAGE = """Train all runs of a study, evaluate them, write its table: claims, ours, intervals, differences.
 
   python -m leukemia_lab.study study=vgg13_paper study.budget=smoke
@@ -24,6 +24,7 @@ Keys:
   study.budget   smoke (tries that it works, the figures mean nothing) | cpu (minutes on two cores; the default) |
                  full (as the papers have it: a GPU, ImageNet weights)
   study.folder   where to put it; runs/study-<name>-<hash> unless given
+  study.dry      true: check all runs, list them with their words, and begin none
 
 Every key of leukemia_lab.train may follow and overrules the study's (data=, launcher=, trainer., sweep.);
 --config-dir DIR finds YAMLs of your own. The same command again goes on where it was cut off, and opens no test part
@@ -32,17 +33,24 @@ twice. It writes table.md, table.csv, study.json and report.html into the study'
 
 
 def carry_out(argv: Sequence[str]) -> int:
-    """Train, evaluate, analyse, show and write; the exit status says whether all runs ended well."""
-    words = parsed(argv, (STUDY, BUDGET, FOLDER))
+    """Train, evaluate, analyse, show and write, or list the runs; the exit status says whether all ended well."""
+    words = parsed(argv, (STUDY, BUDGET, FOLDER, DRY))
     if STUDY not in words.own:
         raise ConfigError(
             "study: not set; give study=vgg13_paper, or study=/path/my_study.yaml (--help lists more)"
         )
+    dry = words.own.get(DRY, "false")
+    if dry not in ("true", "false"):
+        raise ConfigError(f"{DRY}: {dry!r} cannot be used; allowed: true, false")
     budget, folder = words.budget, words.own.get(FOLDER)
-    from leukemia_lab.studies.carrying_out import carry_out_study, prepared  # imports torch
+    from leukemia_lab.progress import RESULTS
+    from leukemia_lab.studies.carrying_out import carry_out_study, planned_lines, prepared  # imports torch
     from leukemia_lab.studies.writing import show
 
     study = prepared(words.own[STUDY], budget, None if folder is None else Path(folder), words)
+    if dry == "true":
+        RESULTS.print("\n".join(planned_lines(study)), markup=False, soft_wrap=True)
+        return DONE
     findings = carry_out_study(study, ["python", "-m", "leukemia_lab.study", *argv])
     show(findings, study.folder)
     return SOME_FAILED if findings.failures else DONE

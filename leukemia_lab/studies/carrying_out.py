@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,6 +63,12 @@ def _refuse_another(study: Study, folder: Path) -> None:
                 f"study.folder={folder} holds the study {held}, whose tables would be lost: give {study.name} another "
                 "folder"
             )
+
+
+def planned_lines(prepared: PreparedStudy) -> list[str]:
+    """Each run by row and arm with the words that it is trained with, their number, and the study's folder."""
+    runs = [f"{run.name}: {shlex.join(run.words)}" for run in prepared.planned]
+    return [*runs, f"planned runs: {len(runs)}, none begun; the study's folder: {prepared.folder}"]
 
 
 def carry_out_study(prepared: PreparedStudy, command: Sequence[str]) -> Findings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_a_study_trains_evaluates_once_writes_its_files_and_does_nothing_twice(
     assert "Does it beat forest?" in (tmp_path / "report" / "report.html").read_text()
 
 
+def test_a_dry_run_lists_every_run_with_its_words_and_begins_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds = {"name": "folds", "overrides": ["protocol=subject_kfold", "protocol.fold=all"]}
+    path = study_file(tmp_path, arms=[*ARMS, folds])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run_study(path, Path("there"), "study.dry=true") == DONE
+    *runs, end = capsys.readouterr().out.splitlines()
+    names = ["KNN (holdout)", "KNN (folds)", "forest (holdout)", "forest (folds)"]
+    assert [run.partition(": ")[0] for run in runs] == names
+    words = shlex.split(runs[3].partition(": ")[2])
+    assert {"model=rf", "model.classifier.grid={}", "protocol.fold=all", *CELLS} <= set(words)
+    assert end == "planned runs: 4, none begun; the study's folder: there"
+    assert list(Path().iterdir()) == []
+    assert run_study(path, Path("there"), "study.dry=true", "model.no_key=1") == BAD_INPUT
+
+
 def test_a_run_that_fails_leaves_the_rest_of_the_study_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +139,7 @@ def test_test_parts_are_opened_by_the_workers_and_here_where_a_worker_could_not(
         ),
         (["study=vgg13_paper", "study.budget=gpu"], r"'gpu' is no choice; allowed: smoke, cpu, full"),
         (["study=vgg13_paper", "-m"], "-m: not understood"),
+        (["study=vgg13_paper", "study.dry=yes"], r"study\.dry: 'yes' cannot be used; allowed: true, false"),
         (["study=none"], "'none' is no study; shipped are"),
         (["study=vgg13_paper", "study.folder="], r"study\.folder: empty"),
         (["study=leakage_price", "model.pretraned=false"], "model.pretraned"),
