@@ -26,6 +26,11 @@ NAMES: dict[Arm, str] = {
     "apart": "subjects, twins apart",
     "merged": "subjects, twins merged",
 }
+IN_WORDS: dict[Arm, str] = {
+    "random": "a random split of cells",
+    "apart": "a split of subjects with twins apart",
+    "merged": "a split of subjects with twins merged",
+}
 REPEATED = "Each arm is cross-validated {} times, by other splits and weights each time; AUROC is of the pairs of all."
 HOW = (
     "AUROC is of pairs of cells that one model scored, that of their fold, so that no arm loses by comparing scores of "
@@ -72,11 +77,10 @@ def _headline(prices: list[LeakagePrice]) -> str:
             for price in prices
             if (gap := price.gaps.get((first, second))) is not None and _is_told(gap)
         ]
-        names = f"{NAMES[first]} and {NAMES[second]}"
         sentences.append(
-            f"Of {names} the first flatters AUROC: {'; '.join(dear)}."
+            f"Against {IN_WORDS[second]}, {IN_WORDS[first]} flatters AUROC: {'; '.join(dear)}."
             if dear
-            else f"Between {names} no gap can be told from chance."
+            else f"Between {IN_WORDS[first]} and {IN_WORDS[second]} no gap can be told from chance."
         )
     return f"{' '.join(sentences)} Intervals with Holm's correction."
 

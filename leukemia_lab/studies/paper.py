@@ -81,7 +81,7 @@ def _distance_words(results: StudyResults, rows: list[StudyRow], in_percent: boo
             continue
         gaps.append(100 * (claimed - ours["value"]))
         outside += ours["low"] is not None and not ours["low"] <= claimed <= ours["high"]
-    words = f" {and_joined(without)}, as trained here, give every cell one answer." if without else ""
+    words = f" One answer for every cell, as trained here: {and_joined(without)}." if without else ""
     if not gaps:
         return words
     others = " of the others" if without else ""
@@ -183,8 +183,8 @@ def _single_answers(results: StudyResults, rows: list[StudyRow]) -> list[str]:
         if answer is not None:
             found.setdefault((arm, answer), []).append(row.name)
     return [
-        f"Under {arm} every cell is {answer} to our {and_joined(names)}: nothing was learnt in this budget, and "
-        "accuracy is the share of that class."
+        f"Under {arm} every cell is {answer} to our {and_joined(names)}: as trained here, accuracy is the share of "
+        "that class and says nothing."
         for (arm, answer), names in found.items()
     ]
 

@@ -90,7 +90,7 @@ def test_models_that_give_every_cell_one_answer_are_named_and_no_measure_of_a_cl
     table = runs["lazy", "a"].predicted("test").assign(prob_ALL=0.7, prob_HEM=0.3)
     object.__setattr__(runs["lazy", "a"], "predicted", lambda _: table)
     findings = findings_of(study_results(tmp_path, runs, claims, kind="paper"))
-    assert "lazy, as trained here, give every cell one answer." in findings.headline
+    assert "One answer for every cell, as trained here: lazy." in findings.headline
     assert "Claimed accuracies of the others lie" in findings.headline
     assert findings.headline.endswith("of 1.")
     assert "Under a every cell is ALL to our lazy" in words_of(findings)
@@ -151,7 +151,10 @@ def test_the_price_of_leakage_is_that_of_the_statistic_and_its_answer_names_the_
     assert gap.p_holm < 0.05
     assert f"net {gap.value:.3f} ({gap.low_holm:.3f} to {gap.high_holm:.3f})" in findings.headline
     assert "honest" not in findings.headline
-    assert "Between subjects, twins apart and subjects, twins merged no gap can be told" in findings.headline
+    assert (
+        "Between a split of subjects with twins apart and a split of subjects with twins merged no gap"
+        in findings.headline
+    )
     rows = {row["row"]: row for row in findings.rows}
     assert rows["net"]["gap_random_merged"] == gap.value
     assert rows["net"]["gap_random_merged_p_holm"] == gap.p_holm
