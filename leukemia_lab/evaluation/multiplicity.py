@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from leukemia_lab.evaluation.metrics import Floats, Ints
 
+ALPHA = 0.05  # below it, after Holm's correction, two are told apart
+
 
 def holm(p: Floats) -> Floats:
     """Holm's (1979) step-down adjusted p-values [m]: family-wise, whatever the dependence; NaN is no test."""

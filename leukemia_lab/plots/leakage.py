@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from leukemia_lab.evaluation.leakage import ARMS, Arm, Gap, LeakagePrice
+from leukemia_lab.evaluation.multiplicity import ALPHA
 from leukemia_lab.plots.canvas import (
     Margins,
     Panel,
@@ -28,7 +29,6 @@ ROW, PANEL, WORDS = (
     190.0,
 )  # units of the drawing: a model's height, the axis, the words at the right
 NAME_CHARACTERS = 24
-ALPHA = 0.05
 LOOKS: dict[Arm, tuple[float, str, str, str]] = {  # place in the row, colour, marker, words
     "random": (-0.24, SERIES[1], "D", "random cells (leaks)"),
     "apart": (0.0, SERIES[2], "s", "subjects, twins apart"),

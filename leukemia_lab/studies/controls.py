@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from leukemia_lab.auditing.subject_probe import SubjectProbe
 from leukemia_lab.data.splits import LEAKY
+from leukemia_lab.evaluation import uncertainty
 from leukemia_lab.evaluation.outcomes import Outcomes
 from leukemia_lab.evaluation.uncertainty import Interval, intervals
 from leukemia_lab.pages.formats import decimal, estimate, metric_name
@@ -14,6 +15,7 @@ from leukemia_lab.probing import FEATURES, probe_run
 from leukemia_lab.results.findings import Section, StudyTable
 from leukemia_lab.results.run_result import RunResult
 from leukemia_lab.schema.study import StudyRow
+from leukemia_lab.studies.pairing import Difference
 from leukemia_lab.studies.results import StudyResults
 from leukemia_lab.studies.tables import (
     Analysis,
@@ -39,16 +41,16 @@ def analysis(results: StudyResults) -> Analysis:
     models = tuple(row for row in results.rows if row not in permuted)
     real = replace(results, runs=tuple(run for run in results.runs if run.row not in permuted))
     chance, at_chance = _chance_section(results, permuted)
-    beaten = baseline_sections(real)
-    words = [at_chance, *_beaten_words(real)]
+    differences = baseline_differences(real)
+    beaten = baseline_sections(real, differences)
+    words = [at_chance, *_beaten_words(real, differences)]
     probes = tuple(section for row in models if (section := _probe_section(results, row)) is not None)
     return Analysis(" ".join(words), (results_section(results), chance, *beaten, *probes))
 
 
-def _beaten_words(results: StudyResults) -> list[str]:
+def _beaten_words(results: StudyResults, differences: Mapping[str, Mapping[str, Difference]]) -> list[str]:
     """Of each row a sentence: which baselines it beats, and which of them it does not."""
     metric = results.study.node.metric
-    differences = baseline_differences(results)
     sentences = []
     for row in results.rows:
         by_verdict: dict[str, list[str]] = {}
@@ -100,10 +102,10 @@ def _chance_section(results: StudyResults, rows: list[StudyRow]) -> tuple[Sectio
         f"{len(runs)} permutations together (Bonferroni)."
     )
     table = StudyTable(("", "AUROC", f"{CHANCE} inside"), shown, note=note)
-    usual = [_holds_chance(_auroc_interval(run, part, 0.95)) for run in runs.values()]
+    usual = [_holds_chance(_auroc_interval(run, part, uncertainty.LEVEL)) for run in runs.values()]
     alone = (
-        f"Taken singly at 95%, {usual.count('no')} of {len(usual)} intervals leave {CHANCE} out; one of twenty would "
-        "by chance, and somewhat more where subjects are few."
+        f"Taken singly at {uncertainty.LEVEL:.0%}, {usual.count('no')} of {len(usual)} intervals leave {CHANCE} out; "
+        "one of twenty would by chance, and somewhat more where subjects are few."
     )
     return Section("Permuted labels", (words, alone), table), words
 

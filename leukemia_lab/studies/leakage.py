@@ -13,11 +13,11 @@ from leukemia_lab.evaluation.leakage import (
     joined,
     leakage_prices,
 )
+from leukemia_lab.evaluation.multiplicity import ALPHA
 from leukemia_lab.pages.formats import decimal, difference, estimate, p_value
 from leukemia_lab.plots.leakage import leakage_price
 from leukemia_lab.results.comparable import require_comparable
 from leukemia_lab.results.findings import Section, StudyTable
-from leukemia_lab.studies.pairing import ALPHA
 from leukemia_lab.studies.results import StudyResults
 from leukemia_lab.studies.tables import Analysis, about_cells
 

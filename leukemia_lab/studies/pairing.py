@@ -14,13 +14,12 @@ import pandas as pd
 from leukemia_lab.errors import RunError
 from leukemia_lab.evaluation.comparison import aligned
 from leukemia_lab.evaluation.metrics import METRICS, or_none
-from leukemia_lab.evaluation.multiplicity import holm
+from leukemia_lab.evaluation.multiplicity import ALPHA, holm
 from leukemia_lab.evaluation.paired import differences, resampled
 from leukemia_lab.pages.formats import difference, p_value
 from leukemia_lab.results.comparable import require_comparable
 from leukemia_lab.results.run_result import RunResult
 
-ALPHA = 0.05  # after Holm's correction
 Key = TypeVar("Key")
 NOT_PAIRED = "not of the same data, split, cells and labels: cannot be paired"
 
@@ -87,27 +86,9 @@ def table_differences(
         with suppress(RunError):
             aligned({"0": reference, "1": table}, class_names, positive)
             kept[name] = table
-    found = _differences(reference, kept, class_names, positive, metric) if kept else {}
-    return {name: found.get(name, UNPAIRED) for name in tables}
-
-
-def corrected_together(found: Mapping[Key, Difference]) -> dict[Key, Difference]:
-    """The differences with Holm's correction over all of them, those of several tables."""
-    p = np.array([math.nan if one.p is None else one.p for one in found.values()], dtype=np.float64)
-    return {
-        key: replace(one, p_holm=or_none(p_holm))
-        for (key, one), p_holm in zip(found.items(), holm(p), strict=True)
-    }
-
-
-def _differences(
-    reference: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    class_names: Sequence[str],
-    positive: str | None,
-    metric: str,
-) -> dict[str, Difference]:
-    numbered = {str(k): table for k, table in enumerate([reference, *tables.values()])}
+    if not kept:
+        return dict.fromkeys(tables, UNPAIRED)
+    numbered = {str(k): table for k, table in enumerate([reference, *kept.values()])}
     outcomes = aligned(numbered, class_names, positive)
     pairs = np.array([[k, 0] for k in range(1, len(numbered))], dtype=np.int64)
     found = differences(resampled(list(outcomes.values())), pairs)
@@ -118,4 +99,14 @@ def _differences(
         for numbers in (found.difference[:, at], found.low[:, at], found.high[:, at], found.p[:, at], p_holm)
     ]
     rows = zip(*columns, found.reasons[:, at].tolist(), strict=True)
-    return {name: Difference(*row) for name, row in zip(tables, rows, strict=True)}
+    paired = {name: Difference(*row) for name, row in zip(kept, rows, strict=True)}
+    return {name: paired.get(name, UNPAIRED) for name in tables}
+
+
+def corrected_together(found: Mapping[Key, Difference]) -> dict[Key, Difference]:
+    """The differences with Holm's correction over all of them, those of several tables."""
+    p = np.array([math.nan if one.p is None else one.p for one in found.values()], dtype=np.float64)
+    return {
+        key: replace(one, p_holm=or_none(p_holm))
+        for (key, one), p_holm in zip(found.items(), holm(p), strict=True)
+    }

@@ -152,11 +152,14 @@ def baseline_differences(results: StudyResults) -> dict[str, dict[str, Differenc
     return by_baseline
 
 
-def baseline_sections(results: StudyResults) -> tuple[Section, ...]:
-    """Of each baseline, which rows beat it under the last arm."""
+def baseline_sections(
+    results: StudyResults, differences: Mapping[str, Mapping[str, Difference]] | None = None
+) -> tuple[Section, ...]:
+    """Of each baseline, which rows beat it under the last arm; `differences` are its own, where they are at hand."""
     sections = []
     metric = results.study.node.metric
-    differences = baseline_differences(results)
+    if differences is None:
+        differences = baseline_differences(results)
     for baseline in results.baselines:
         if results.of(baseline, results.arm) is None:
             continue
